@@ -1,0 +1,55 @@
+"""Sphinx configuration: ``sphinx-build -W -b html docs docs/_build``.
+
+``DOCS_RUN_EXAMPLES=1`` runs the gallery's examples; otherwise their pages show the code alone.
+"""
+
+import importlib.metadata
+import os
+import re
+
+project = "sk_infovae"
+author = "sk_infovae developers"
+copyright = f"2026, {author}"
+version = release = importlib.metadata.version("sk-infovae")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+default_role = "code"
+
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_show_sourcelink = False
+
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": re.escape(os.sep) + "plot_",
+    "plot_gallery": os.environ.get("DOCS_RUN_EXAMPLES") == "1",
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "show_signature": False,
+}
+
+
+def skip_request_methods(app, what, name, obj, skip, options):
+    """Leave out ``set_fit_request`` and its kin: scikit-learn makes and documents them."""
+    return True if re.fullmatch(r"set_\w+_request", name) else skip
+
+
+def setup(app):
+    """Connect the hook above."""
+    app.connect("autodoc-skip-member", skip_request_methods)

@@ -1,0 +1,502 @@
+"""`InfoVAETransformer`: validates, assembles, delegates."""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_scalar
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sk_infovae.compat import CallbackSupportMixin, with_callbacks
+from sk_infovae.divergences import DIVERGENCES, Divergence
+from sk_infovae.domain import check_values
+from sk_infovae.layout import TableLayout
+from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
+from sk_infovae.model import TableModel
+from sk_infovae.networks import ACTIVATIONS
+from sk_infovae.objective import check_weights
+from sk_infovae.persistence import net_state, plain_module, rebuild_net
+from sk_infovae.schema import is_frame
+from sk_infovae.seeds import draw_seed
+from sk_infovae.training.dataset import Rows, hold_out, make_rows
+from sk_infovae.training.fitting import TrainingPlan, check_net_params
+from sk_infovae.training.net import InfoVAENet, private_rng, tidy_history
+from sk_infovae.validation import all_or_nothing, read_table, to_cpu
+
+
+class InfoVAETransformer(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    r"""Embed a table with an information-maximising variational autoencoder.
+
+    Trains an encoder q(z|x) and a decoder p(x|z), prior p(z) = N(0, I), to maximise ([1]_, eq. 6)
+
+    .. math::
+
+        E \log p(x|z) - (1 - \alpha)\, KL(q(z|x) \| p(z))
+        - (\alpha + \lambda - 1)\, D(q(z), p(z)),
+
+    every term summed over columns or latent dimensions and averaged over rows. alpha = 0 and
+    lambd = 1 make a plain VAE; alpha = 1 a WAE / MMD-VAE; alpha = 1 - lambd a beta-VAE.
+
+    NaN (None in a DataFrame) is a missing cell: it is left out of the likelihood, and the encoder
+    is told about it in columns that had missing cells in fit. Numbers are standardised inside and
+    come back in their own units. There is no ``sample_weight``: under minibatches a weight and a
+    repetition of a row can't agree.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Latent dimension.
+    alpha : float, default=0.5
+        At most 1. Weight, in nats, of the information that the code keeps: 1 - alpha penalises
+        KL(q(z|x) || p(z)).
+    lambd : float, default=10.0
+        Positive, and alpha + lambd at least 1. Together they weigh D, in D's own units: grids go
+        by powers of ten, up to 1e4 for "mmd".
+    divergence : {"mmd"} or Divergence, default="mmd"
+        D(q(z), p(z)). An instance's parameters can be searched (``divergence__bandwidth``).
+    likelihood : {"auto", "gaussian", "bernoulli"}, Likelihood or dict, default="auto"
+        p(x|z). "auto" takes gaussian for numbers and bernoulli for booleans, by dtype. A dict
+        names it by column (integers for an array); the columns left out are "auto".
+    hidden_layer_sizes : sequence of int, default=(128, 128)
+        Widths of the encoder; the decoder mirrors them and adds a linear skip. Empty for a linear
+        encoder and decoder, which is factor analysis for alpha = 0 and lambd = 1.
+    activation : {"silu", "relu", "gelu", "elu", "tanh", "softplus"} or callable, default="silu"
+        Activation between layers, or a class that makes one.
+    encoder : callable, default=None
+        A class or factory ``encoder(n_inputs, n_components)`` that makes a module from
+        ``(batch, n_inputs)`` to ``(batch, 2 * n_components)``, mean and log-variance. Replaces
+        hidden_layer_sizes. ``n_inputs`` is the number of columns, plus one for each column that
+        has missing cells in fit.
+    decoder : callable, default=None
+        A class or factory ``decoder(n_components, n_outputs)`` that makes a module from
+        ``(batch, n_components)`` to ``(batch, n_outputs)``.
+    max_epochs : int, default=100
+        Passes over the rows. The learning rate falls to 0 over them, along half a cosine.
+    batch_size : int, default=256
+        Rows a step. A last batch of one row joins the batch before it.
+    lr : float, default=2e-3
+        Learning rate of Adam.
+    early_stopping : bool, default=True
+        Whether to hold out rows, stop when their loss stands still, and restore the best weights.
+    validation_fraction : float, default=0.1
+        Part of the rows held out; fewer than 2 rows are not, and training goes on to the end.
+    n_iter_no_change : int, default=10
+        Epochs without a better validation loss before training stops.
+    tol : float, default=1e-3
+        What counts as better, in nats per sample.
+    n_importance_samples : int, default=512
+        Draws for the score, a power of 2 for the least error.
+    warm_start : bool, default=False
+        Whether fit goes on from the fitted weights, optimizer state and scaling.
+    random_state : int, RandomState or None, default=None
+        An int gives the same bits at an equal number of threads.
+    device : str or torch.device, default="auto"
+        "auto" is "cuda" where there is one, "cpu" elsewhere.
+    verbose : int, default=0
+        1 shows a progress line with the terms of the objective.
+    net_params : dict, default=None
+        Any argument of `skorch.NeuralNet`: ``callbacks``, ``optimizer``,
+        ``optimizer__weight_decay``, ``iterator_train__num_workers``, ``compile`` and so on.
+        Cloned before use.
+
+    Attributes
+    ----------
+    net_ : InfoVAENet
+        The skorch net.
+    module_ : VAE
+        Its torch module.
+    history_ : list of dict
+        For each epoch: epoch, loss, reconstruction (E log p(x|z), standardised columns), kl,
+        divergence, and valid_loss and so on for the held-out rows. Nats per sample, averaged.
+    n_iter_ : int
+        Number of epochs in ``history_``.
+    noise_variance_ : ndarray of shape (n_features,)
+        Learned noise variance of gaussian columns, units of X squared; NaN for others.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of str
+        Column names seen in fit, where all are strings.
+
+    References
+    ----------
+    .. [1] S. Zhao, J. Song, S. Ermon, "InfoVAE: Balancing Learning and Inference in Variational
+       Autoencoders", AAAI 2019, arXiv 1706.02262.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_infovae import InfoVAETransformer
+    >>> X = load_iris().data
+    >>> vae = InfoVAETransformer(n_components=2, max_epochs=5, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (150, 2)
+    >>> vae.inverse_transform(vae.transform(X)).shape
+    (150, 4)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Real],
+        "lambd": [Real],
+        "divergence": [StrOptions(set(DIVERGENCES)), Divergence],
+        "likelihood": [StrOptions({"auto", *LIKELIHOODS}), Likelihood, dict],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS)), callable],
+        "encoder": [callable, None],
+        "decoder": [callable, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_importance_samples": [Interval(Integral, 2, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+        "verbose": ["verbose"],
+        "net_params": [dict, None],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        alpha: float = 0.5,
+        lambd: float = 10.0,
+        divergence: str | Divergence = "mmd",
+        likelihood: str | Likelihood | Mapping[Any, str | Likelihood] = "auto",
+        hidden_layer_sizes: tuple[int, ...] = (128, 128),
+        activation: str | Callable[[], torch.nn.Module] = "silu",
+        encoder: Callable[[int, int], torch.nn.Module] | None = None,
+        decoder: Callable[[int, int], torch.nn.Module] | None = None,
+        max_epochs: int = 100,
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-3,
+        n_importance_samples: int = 512,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        net_params: Mapping[str, Any] | None = None,
+    ):
+        self.n_components = n_components
+        self.alpha = alpha
+        self.lambd = lambd
+        self.divergence = divergence
+        self.likelihood = likelihood
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.encoder = encoder
+        self.decoder = decoder
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.n_importance_samples = n_importance_samples
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+        self.net_params = net_params
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: Any = None, *, X_val: ArrayLike | None = None) -> Self:
+        """Train the model.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame, CPU torch tensor} of shape (n_samples, n_features)
+            Numbers and booleans; NaN and None are missing cells. At least 2 rows.
+        y : ignored
+            Here for scikit-learn's sake.
+        X_val : like X, default=None
+            Rows to validate on instead of a part of X.
+
+        Returns
+        -------
+        self : InfoVAETransformer
+
+        Raises
+        ------
+        ValueError
+            For infinite values, a single row, or weights outside their region.
+        SchemaError
+            For columns that are neither numbers nor booleans.
+        TrainingDivergedError
+            When the loss became NaN, infinite or exploded; the estimator is then as it was before.
+        """
+        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        def begin_epoch() -> Any:
+            epoch = context.subcontext(task_name="epoch")
+            return epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        def end_epoch(epoch: Any, net: InfoVAENet) -> bool:
+            return epoch.call_on_fit_task_end(
+                estimator=self,
+                X=X,
+                y=y,
+                reconstruction_attributes=lambda: self._fitted_attributes(self._copy_net(net)),
+            )
+
+        self._train(X, X_val=X_val, resume=self.warm_start, hooks=(begin_epoch, end_epoch))
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Train for one pass over the rows, going on from where the last call stopped.
+
+        The first call fixes scaling, columns and shapes. Nothing is held out.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self : InfoVAETransformer
+        """
+        self._train(X, resume=True, one_pass=True)
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Embed rows: the mean of q(z|x).
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), float32
+            In units of the prior's standard deviation. Deterministic; a row's embedding does not
+            depend on the other rows.
+        """
+        return self.posterior(X)[0]
+
+    def posterior(self, X: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of q(z|x) for each row.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        mean, std : ndarray of shape (n_samples, n_components), float32
+        """
+        check_is_fitted(self)
+        return self._model().posterior(read_table(self, X))
+
+    def inverse_transform(self, Z: ArrayLike) -> Any:
+        """Decode codes: the expected x for numbers, the more probable value for booleans.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            In the units, columns and dtypes of the X seen in fit; a float ndarray for an array or
+            a CSR matrix. A pandas Z keeps its index.
+        """
+        check_is_fitted(self)
+        index = Z.index if is_frame(Z) and hasattr(Z, "index") else None
+        Z = check_array(to_cpu(Z), dtype=np.float32, input_name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Z must have n_components={self._n_features_out} columns, as transform returns "
+                f"them; got {Z.shape[1]}."
+            )
+        return self._layout.schema.build(self._model().expect(Z), index)
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Any:
+        """Draw new rows from the model: z from the prior, x from p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            As inverse_transform returns it, each column within the range seen in fit.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        values = self._model().sample(n_samples, draw_seed(random_state))
+        return self._layout.schema.build(values)
+
+    def score_samples(self, X: ArrayLike, return_ess: bool = False) -> Any:
+        """Estimate log p(x) of each row, in nats and in the units of X.
+
+        Importance sampling with a proposal from the decoder (see `sk_infovae.scoring`); missing
+        cells are integrated out. It compares with ``PCA.score_samples`` and
+        ``GaussianMixture.score_samples``, and between all values of alpha, lambd and D.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+        return_ess : bool, default=False
+            Whether to return the effective sample size too.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,), float64
+            Log density of numbers plus log probability of booleans. The noise of the estimate is
+            the same for all rows, and fixed by fit.
+        ess : ndarray of shape (n_samples,), float64
+            Of n_importance_samples draws, how many count. Only with return_ess.
+        """
+        check_is_fitted(self)
+        X = read_table(self, X)
+        layout = self._layout
+        check_values(X, layout.architecture.likelihoods, layout.schema.names, scored=True)
+        scores, ess = self._model().score(X, self.n_importance_samples)
+        return (scores, ess) if return_ess else scores
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Mean of `score_samples`: log-likelihood in nats per sample.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        score : float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def _train(
+        self, X: Any, *, resume: bool, X_val: Any = None, one_pass: bool = False, hooks: Any = None
+    ) -> None:
+        """Lay out, train, keep: the estimator is as it was unless all of it works."""
+        params = self.get_params(deep=False)
+        check_weights(self.alpha, self.lambd)
+        check_net_params(params["net_params"] or {})
+        with all_or_nothing(self):
+            previous = getattr(self, "net_", None) if resume else None
+            table = read_table(self, X, reset=previous is None, min_rows=1 if one_pass else 2)
+            if previous is None:
+                self._forget()
+                seed = draw_seed(self.random_state)
+                self._layout = TableLayout.measure(X, table, params, seed)
+            layout = self._layout
+            layout.check_unchanged(params)
+            rows, valid = self._make_rows(table), None
+            if X_val is not None:
+                valid = self._make_rows(read_table(self, X_val))
+            elif self.early_stopping and not one_pass:
+                rows, valid = hold_out(rows, self.validation_fraction, layout.seed_for("split"))
+            n_epochs = 0 if previous is None else len(previous.history)
+            if previous is None:
+                with private_rng(layout.seed_for("weights"), "cpu"):
+                    module = layout.architecture.build()
+            else:
+                module = copy.deepcopy(plain_module(previous))
+            net = TrainingPlan.from_params(params, one_pass=one_pass).train(
+                module, layout.seed_for("train", n_epochs), rows, valid, previous, hooks
+            )
+            if net.interrupted_ and not net.history:
+                raise KeyboardInterrupt
+            vars(self).update(self._fitted_attributes(net))
+        if net.interrupted_:
+            warnings.warn(
+                f"Training was interrupted; the model stands as epoch {len(net.history)} left it.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+            raise KeyboardInterrupt
+
+    def _make_rows(self, table: Any) -> Rows:
+        """Check the values against their likelihoods and encode them."""
+        layout = self._layout
+        check_values(table, layout.architecture.likelihoods, layout.schema.names, scored=False)
+        return make_rows(table, layout.standardizer)
+
+    def _fitted_attributes(self, net: InfoVAENet) -> dict[str, Any]:
+        """What fit sets, by name."""
+        model = TableModel(self._layout, plain_module(net), net.device)
+        return {
+            "net_": net,
+            "module_": model.module,
+            "history_": tidy_history(net.history),
+            "n_iter_": len(net.history),
+            "noise_variance_": model.noise_variance(),
+        }
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit left."""
+        for name in ("net_", "module_", "history_", "n_iter_", "noise_variance_"):
+            vars(self).pop(name, None)
+
+    def _model(self) -> TableModel:
+        return TableModel(self._layout, self.module_, self.net_.device)
+
+    def _copy_net(self, net: InfoVAENet) -> InfoVAENet:
+        """An independent copy of a net, also in the middle of training."""
+        plan = TrainingPlan.from_params(self.get_params(deep=False))
+        return rebuild_net(net_state(net), self._layout.architecture, plan)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._layout.architecture.n_components
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays and a description instead of the net, which is rebuilt from them."""
+        state = dict(super().__getstate__())
+        net = state.pop("net_", None)
+        state.pop("module_", None)
+        if net is not None:
+            state["_net_state"] = net_state(net)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        described = state.pop("_net_state", None)
+        super().__setstate__(state)
+        if described is not None:
+            plan = TrainingPlan.from_params(self.get_params(deep=False))
+            self.net_ = rebuild_net(described, self._layout.architecture, plan)
+            self.module_ = plain_module(self.net_)

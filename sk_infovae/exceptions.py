@@ -1,0 +1,9 @@
+"""Errors that say what went wrong, with which value, and how to mend it."""
+
+
+class SchemaError(ValueError):
+    """A column of X is of a kind that the model can't read."""
+
+
+class TrainingDivergedError(ArithmeticError):
+    """The training loss became NaN, infinite or far larger than at the start."""

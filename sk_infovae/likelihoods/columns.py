@@ -1,0 +1,121 @@
+"""The product of likelihoods over the columns of a table."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sk_infovae.likelihoods.base import Likelihood
+
+
+class Block(NamedTuple):
+    """Columns that share a likelihood, and the slice of the decoder's outputs that serves them."""
+
+    likelihood: Likelihood
+    columns: Tensor
+    outputs: slice
+    parameters: nn.ParameterDict
+
+
+class ColumnLikelihoods(nn.Module):
+    """log p(x|z) = sum over blocks of columns, independent given z; missing cells drop out.
+
+    Parameters
+    ----------
+    likelihoods : sequence of Likelihood
+        One for each column; equal ones form a block.
+    """
+
+    def __init__(self, likelihoods: Sequence[Likelihood]):
+        super().__init__()
+        self.n_columns = len(likelihoods)
+        self._likelihoods: list[Likelihood] = []
+        self._slices: list[slice] = []
+        self.parameter_dicts = nn.ModuleList()
+        for likelihood in likelihoods:
+            if likelihood not in self._likelihoods:
+                self._likelihoods.append(likelihood)
+        start = 0
+        for k, likelihood in enumerate(self._likelihoods):
+            columns = [j for j, other in enumerate(likelihoods) if other == likelihood]
+            stop = start + likelihood.n_outputs(len(columns))
+            self._slices.append(slice(start, stop))
+            self.register_buffer(f"columns_{k}", torch.tensor(columns), persistent=False)
+            self.parameter_dicts.append(nn.ParameterDict(likelihood.init_parameters(len(columns))))
+            start = stop
+        self.n_outputs = start
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block in turn."""
+        for k, (likelihood, outputs) in enumerate(
+            zip(self._likelihoods, self._slices, strict=True)
+        ):
+            columns = getattr(self, f"columns_{k}")
+            yield Block(likelihood, columns, outputs, self.parameter_dicts[k])  # type: ignore[arg-type]
+
+    def _pick(self, values: Tensor, block: Block) -> Tensor:
+        """The block's columns; no copy where there is one block only."""
+        return values if len(self._likelihoods) == 1 else values[..., block.columns]
+
+    def log_prob(self, x: Tensor, outputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """log p(x|z) over the observed cells, nats, ``(..., n)``.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n, n_columns)
+            Cells in the model's units, finite also where missing.
+        outputs : Tensor of shape (..., n, n_outputs)
+            What the decoder returned.
+        mask : Tensor of shape (..., n, n_columns) or None
+            1 where a cell was observed.
+        """
+        total: Tensor | float = 0.0
+        for block in self.blocks():
+            total = total + block.likelihood.log_prob(
+                self._pick(x, block),
+                outputs[..., block.outputs],
+                block.parameters,
+                None if mask is None else self._pick(mask, block),
+            )
+        assert isinstance(total, Tensor)
+        return total
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Expected x, ``(..., n, n_columns)``."""
+        return self._assemble(
+            outputs, lambda b: b.likelihood.mean(outputs[..., b.outputs], b.parameters)
+        )
+
+    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
+        """Draw x at ``uniform (..., n, n_columns)`` in (0, 1)."""
+        return self._assemble(
+            outputs,
+            lambda b: b.likelihood.sample(
+                outputs[..., b.outputs], b.parameters, self._pick(uniform, b)
+            ),
+        )
+
+    def noise_variance(self) -> Tensor:
+        """Variance of p(x_j|z) per column where it is a parameter of its own, NaN elsewhere."""
+        values = torch.full((self.n_columns,), torch.nan)
+        for block in self.blocks():
+            variance = block.likelihood.noise_variance(block.parameters)
+            if variance is not None:
+                values[block.columns.cpu()] = variance.detach().cpu()
+        return values
+
+    def _assemble(self, outputs: Tensor, part) -> Tensor:
+        """Put the blocks' columns back in the table's order."""
+        x = outputs.new_empty((*outputs.shape[:-1], self.n_columns))
+        for block in self.blocks():
+            x[..., block.columns] = part(block)
+        return x
+
+    def fisher(self, outputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Diagonal Fisher information about the outputs, 0 for missing cells."""
+        parts = []
+        for block in self.blocks():
+            part = block.likelihood.fisher(outputs[..., block.outputs], block.parameters)
+            parts.append(part if mask is None else part * self._pick(mask, block))
+        return torch.cat(parts, -1)

@@ -1,0 +1,74 @@
+"""Normal noise with a learned scale per column."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sk_infovae.likelihoods.base import Likelihood
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class Gaussian(Likelihood):
+    r"""x_j = N(output_j, v_j), one noise variance per column, learned with the network.
+
+    .. math::
+
+        \log p(x | z) = -\tfrac12 \sum_j \left[ (x_j - o_j)^2 / v_j + \log v_j + \log 2 \pi
+        \right], \qquad v_j = \text{floor} + e^{\rho_j}
+
+    A learned scale balances the reconstruction against the other terms by itself (sigma-VAE,
+    Rybkin et al., arXiv 2006.13202). The floor keeps a constant column finite.
+
+    Parameters
+    ----------
+    floor : float, default=1e-4
+        Smallest noise variance, in units of the column's own variance.
+    """
+
+    standardised = True
+
+    def __init__(self, floor: float = 1e-4):
+        self.floor = floor
+
+    def n_outputs(self, n_columns: int) -> int:
+        """One output a column: its mean."""
+        return n_columns
+
+    def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
+        """Log-variance 0: noise as large as the column's own spread."""
+        if not 0 < self.floor < float("inf"):
+            raise ValueError(
+                f"Gaussian needs a positive and finite floor, got floor={self.floor!r}. It is a "
+                "variance in units of the column's own; 1e-4 is the default."
+            )
+        return {"log_variance": torch.zeros(n_columns)}
+
+    def noise_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Noise variance per column in standardised units."""
+        return self.floor + parameters["log_variance"].exp()
+
+    def log_prob(
+        self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
+    ) -> Tensor:
+        """Log density, see `Likelihood.log_prob`."""
+        variance = self.noise_variance(parameters)
+        squares = (x - outputs).square()
+        constants = variance.log() + LOG_2PI
+        if mask is None:
+            return -0.5 * (squares @ (1 / variance) + constants.sum(-1, keepdim=True))
+        return -0.5 * ((squares * mask) @ (1 / variance) + mask @ constants)
+
+    def mean(self, outputs: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """The outputs themselves."""
+        return outputs
+
+    def sample(self, outputs: Tensor, parameters: Mapping[str, Tensor], uniform: Tensor) -> Tensor:
+        """``output + sqrt(v) * quantile(uniform)``."""
+        return outputs + self.noise_variance(parameters).sqrt() * torch.special.ndtri(uniform)
+
+    def fisher(self, outputs: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """``1 / v``, the same for every row."""
+        return (1 / self.noise_variance(parameters)).expand_as(outputs)

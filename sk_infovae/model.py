@@ -1,0 +1,81 @@
+"""A module together with the table that it was made for: arrays in, arrays out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_infovae.layout import TableLayout
+from sk_infovae.module import VAE
+from sk_infovae.preprocessing import row_blocks
+from sk_infovae.scoring import score_rows
+
+
+@dataclass(frozen=True, eq=False)
+class TableModel:
+    """A trained module in eval mode and its layout.
+
+    X is a validated float ndarray or CSR matrix with NaN for missing cells.
+    """
+
+    layout: TableLayout
+    module: VAE
+    device: str
+
+    def posterior(self, X: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of q(z|x), each ``(n_rows, n_components)``."""
+        mean = np.empty((X.shape[0], self.layout.architecture.n_components), dtype=np.float32)
+        std = np.empty_like(mean)
+        for rows in row_blocks(*X.shape):
+            x, mask = self.layout.standardizer.encode(X[rows], np.float32)
+            with torch.no_grad():
+                q = self.module.encode(
+                    torch.from_numpy(x).to(self.device),
+                    None if mask is None else torch.from_numpy(mask).to(self.device),
+                )
+            mean[rows] = q.mean.cpu().numpy()
+            std[rows] = torch.exp(0.5 * q.log_variance).cpu().numpy()
+        return mean, std
+
+    def expect(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+        """E[x|z] in units of X."""
+        return self._decode(Z, lambda outputs, _: self.module.likelihood.mean(outputs))
+
+    def sample(self, n_samples: int, seed: int) -> NDArray[np.float64]:
+        """Rows drawn from the model in units of X, within the range seen in fit."""
+        architecture, standardizer = self.layout.architecture, self.layout.standardizer
+        generator = torch.Generator().manual_seed(seed)
+        Z = torch.randn((n_samples, architecture.n_components), generator=generator).numpy()
+        uniform = torch.rand((n_samples, len(architecture.likelihoods)), generator=generator)
+        uniform = uniform.clamp(min=torch.finfo(uniform.dtype).tiny)
+
+        def draw(outputs: Tensor, rows: slice) -> Tensor:
+            return self.module.likelihood.sample(outputs, uniform[rows].to(self.device))
+
+        return np.clip(self._decode(Z, draw), standardizer.low, standardizer.high)
+
+    def _decode(
+        self, Z: NDArray[np.float32], read: Callable[[Tensor, slice], Tensor]
+    ) -> NDArray[np.float64]:
+        values = np.empty((len(Z), len(self.layout.architecture.likelihoods)))
+        for rows in row_blocks(*values.shape):
+            with torch.no_grad():
+                outputs = self.module.decoder(torch.from_numpy(Z[rows]).to(self.device))
+                values[rows] = self.layout.standardizer.decode(read(outputs, rows).cpu().numpy())
+        return values
+
+    def score(self, X: Any, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """log p(x) in nats, units of X, and the effective sample size of the estimate."""
+        return score_rows(
+            self.module, X, self.layout.standardizer, n_draws, self.layout.seed_for("score")
+        )
+
+    def noise_variance(self) -> NDArray[np.float64]:
+        """Noise variance of gaussian columns, units of X squared; NaN for others."""
+        with torch.no_grad():
+            variance = self.module.likelihood.noise_variance().cpu().numpy().astype(np.float64)
+        return variance * self.layout.standardizer.scale**2

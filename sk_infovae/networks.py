@@ -1,0 +1,92 @@
+"""The default encoder and decoder: multilayer perceptrons."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+}
+
+
+def mlp(
+    n_inputs: int, hidden: Sequence[int], n_outputs: int, activation: Callable[[], nn.Module]
+) -> nn.Sequential:
+    """Linear layers of the given widths with an activation between them."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(n_inputs, width), activation()]
+        n_inputs = width
+    return nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs))
+
+
+class SkipDecoder(nn.Module):
+    """``f(z) + W z``: a perceptron beside a linear map, which is PCA's whole decoder.
+
+    The linear part is learned first and fast; the perceptron adds the curvature.
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        hidden: Sequence[int],
+        n_outputs: int,
+        activation: Callable[[], nn.Module],
+    ):
+        super().__init__()
+        self.body = mlp(n_components, hidden, n_outputs, activation)
+        self.skip = nn.Linear(n_components, n_outputs, bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map codes ``(..., n_components)`` to outputs ``(..., n_outputs)``."""
+        return self.body(z) + self.skip(z)
+
+
+def default_encoder(
+    n_inputs: int, n_components: int, hidden: Sequence[int], activation: Callable[[], nn.Module]
+) -> nn.Module:
+    """Perceptron to the mean and log-variance of q(z|x), ``2 * n_components`` outputs."""
+    return mlp(n_inputs, hidden, 2 * n_components, activation)
+
+
+def default_decoder(
+    n_components: int, n_outputs: int, hidden: Sequence[int], activation: Callable[[], nn.Module]
+) -> nn.Module:
+    """Mirror image of the encoder with a linear skip; a plain linear map without hidden layers."""
+    if not hidden:
+        return nn.Linear(n_components, n_outputs)
+    return SkipDecoder(n_components, tuple(reversed(hidden)), n_outputs, activation)
+
+
+def check_shapes(
+    encoder: nn.Module, decoder: nn.Module, n_inputs: int, n_components: int, n_outputs: int
+) -> None:
+    """Run both networks on two rows and compare the widths of what comes out.
+
+    Raises
+    ------
+    ValueError
+        When a network's output is not of the shape that the model needs.
+    """
+    codes, inputs = "(n_components, n_outputs)", "(n_inputs, n_components)"
+    for name, network, width_in, width_out, arguments in [
+        ("encoder", encoder, n_inputs, 2 * n_components, inputs),
+        ("decoder", decoder, n_components, n_outputs, codes),
+    ]:
+        was_training = network.training
+        with torch.no_grad():
+            found = tuple(network.eval()(torch.zeros(2, width_in)).shape)
+        network.train(was_training)
+        if found != (2, width_out):
+            raise ValueError(
+                f"The {name} must map (batch, {width_in}) to (batch, {width_out}); on a batch of "
+                f"2 it returned shape {found}. An encoder returns means and log-variances, a "
+                "decoder the parameters of p(x|z). Size the last layer by the arguments that the "
+                f"{name} is called with: {arguments}."
+            )

@@ -1,0 +1,59 @@
+"""The state of a fitted estimator: arrays and a description, from which the net is rebuilt."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.history import History
+from torch import Tensor
+
+from sk_infovae.training.callbacks import load_optimizer_state, optimizer_state
+from sk_infovae.training.fitting import TrainingPlan
+from sk_infovae.training.net import InfoVAENet, private_rng
+
+
+def net_state(net: InfoVAENet) -> dict[str, Any]:
+    """Weights, moments and history of a net as numpy arrays and plain values."""
+    module = plain_module(net)
+    return {
+        "weights": _to_numpy(module.state_dict()),
+        "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
+        "optimizer_class": type(net.optimizer_).__name__,
+        "history": [dict(epoch) for epoch in net.history],
+        "seed": net.seed,
+    }
+
+
+def rebuild_net(state: dict[str, Any], architecture: Any, plan: TrainingPlan) -> InfoVAENet:
+    """Build the net that `net_state` described."""
+    with private_rng(0, "cpu"):
+        module = architecture.build()
+    module.load_state_dict(_to_torch(state["weights"]))
+    net = plan.make_net(module, state["seed"])
+    if type(net.optimizer_).__name__ == state["optimizer_class"]:
+        load_optimizer_state(
+            net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}
+        )
+    net.history_ = History(state["history"])
+    net._set_training(False)
+    return net
+
+
+def plain_module(net: InfoVAENet) -> Any:
+    """The module itself, also where skorch wrapped it in ``torch.compile``."""
+    return getattr(net.module_, "_orig_mod", net.module_)
+
+
+def _to_numpy(tensors: dict[str, Any]) -> dict[str, NDArray[Any] | Any]:
+    return {
+        key: value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
+        for key, value in tensors.items()
+    }
+
+
+def _to_torch(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+        for key, value in arrays.items()
+    }

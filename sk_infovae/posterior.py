@@ -1,0 +1,22 @@
+"""The encoder's distribution q(z|x) = N(mean, diag exp(log_variance))."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Posterior(NamedTuple):
+    """Mean and log-variance of q(z|x), each ``(..., n_samples, n_components)``."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Reparametrised draw ``mean + std * noise`` (Kingma and Welling, arXiv 1312.6114)."""
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+    def kl(self) -> Tensor:
+        """KL(q(z|x) || N(0, I)) = 1/2 sum_l (m_l^2 + v_l - log v_l - 1), nats, ``(..., n)``."""
+        mean, log_variance = self
+        return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(-1)

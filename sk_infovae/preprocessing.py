@@ -1,0 +1,120 @@
+"""From the units of X to the model's units, and exactly back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
+
+BLOCK_CELLS = 2**21
+"""Cells handled at a time, so that no pass over X holds a second copy of it."""
+
+
+def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Slices of rows of about `BLOCK_CELLS` cells each."""
+    return gen_batches(n_rows, max(1, BLOCK_CELLS // max(1, n_columns)))
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer:
+    """``x = (X - centre) / scale`` per column, missing cells filled, and back.
+
+    All arrays have shape (n_columns,) and are float64: for values near 1e8 that differ in the
+    ninth digit, float32 would lose everything.
+
+    Attributes
+    ----------
+    centre, scale : ndarray
+        Mean and standard deviation of the observed cells; 0 and 1 for a column that is not
+        standardised.
+    fill : ndarray
+        What stands for a missing cell, in the model's units: the column's mean.
+    low, high : ndarray
+        Range of the observed cells, units of X.
+    has_holes : ndarray of bool
+        Columns with a missing cell.
+    """
+
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    fill: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    has_holes: NDArray[np.bool_]
+
+    @classmethod
+    def fit(cls, X: Any, standardised: NDArray[np.bool_]) -> "Standardizer":
+        """Measure the columns of a float ndarray or CSR matrix with NaN for missing cells."""
+        if sparse.issparse(X):
+            mean, variance = mean_variance_axis(X, axis=0)
+            low, high = min_max_axis(X, axis=0, ignore_nan=True)
+            holes = np.zeros(X.shape[1], dtype=bool)
+            holes[X.indices[np.isnan(X.data)]] = True
+            scale = np.sqrt(variance)
+            # As in StandardScaler: a variance within rounding of 0 is a constant column.
+            rounding = X.shape[0] * np.finfo(np.float64).eps
+            constant = variance <= rounding * variance + (rounding * mean) ** 2
+            scale[constant] = 1.0
+        else:
+            mean, scale, low, high, holes = _measure_dense(X)
+        mean, low, high = (np.nan_to_num(a, nan=0.0) for a in (mean, low, high))
+        scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
+        return cls(
+            centre=np.where(standardised, mean, 0.0),
+            scale=np.where(standardised, scale, 1.0),
+            fill=np.where(standardised, 0.0, mean),
+            low=low,
+            high=high,
+            has_holes=holes,
+        )
+
+    def encode(self, X: Any, dtype: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Turn rows of X into the model's units.
+
+        Returns
+        -------
+        x : ndarray of shape (n_rows, n_columns)
+            Of the given dtype, finite everywhere.
+        mask : ndarray of bool or None
+            True where a cell was observed; None where all were.
+        """
+        X = X.toarray() if sparse.issparse(X) else X
+        x = (X - self.centre) / self.scale
+        missing = np.isnan(x)
+        if not missing.any():
+            return x.astype(dtype, copy=False), None
+        x = np.where(missing, self.fill, x)
+        return x.astype(dtype, copy=False), ~missing
+
+    def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Turn the model's units back into those of X, float64."""
+        return np.asarray(x, dtype=np.float64) * self.scale + self.centre
+
+    def log_jacobian(self, mask: NDArray[np.bool_] | None) -> Any:
+        """log |dx / dX| over the observed cells: what turns log p(x) into log p(X)."""
+        per_column = -np.log(self.scale)
+        return per_column.sum() if mask is None else mask @ per_column
+
+
+def _measure_dense(X: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Mean, scale, low, high and holes by blocks of columns, NaN ignored."""
+    parts = []
+    width = max(1, BLOCK_CELLS // X.shape[0])
+    for columns in gen_batches(X.shape[1], width):
+        block = X[:, columns].astype(np.float64)
+        scaler = StandardScaler().fit(block)
+        parts.append(
+            (
+                scaler.mean_,
+                scaler.scale_,
+                np.fmin.reduce(block, axis=0),
+                np.fmax.reduce(block, axis=0),
+                np.isnan(block).any(axis=0),
+            )
+        )
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

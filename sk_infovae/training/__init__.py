@@ -1,0 +1,1 @@
+"""Training by skorch: the net, its data, its callbacks, the plan that puts them together."""

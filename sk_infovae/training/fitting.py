@@ -1,0 +1,204 @@
+"""Put a skorch net around a module and train it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sklearn.base import clone
+from skorch.callbacks import LRScheduler
+from skorch.helper import predefined_split
+from skorch.history import History
+
+from sk_infovae.divergences import DIVERGENCES, Divergence
+from sk_infovae.module import VAE
+from sk_infovae.objective import InfoVAELoss
+from sk_infovae.training.callbacks import (
+    LastEpoch,
+    ProgressLine,
+    SklearnCallbacks,
+    cosine_schedule,
+    early_stopping,
+    load_optimizer_state,
+    optimizer_state,
+)
+from sk_infovae.training.dataset import Rows
+from sk_infovae.training.net import InfoVAENet, private_rng
+
+OWN_KEYS = {
+    "alpha", "batch_size", "criterion", "dataset", "device", "lambd", "lr", "max_epochs",
+    "module", "n_components", "seed", "train_split", "verbose", "warm_start",
+}  # fmt: skip
+"""skorch arguments that the estimator's own parameters set."""
+
+
+class LossFactory:
+    """Makes the criterion; a class, so that it survives pickling."""
+
+    def __init__(self, alpha: float, lambd: float, divergence: Divergence):
+        self.arguments = (alpha, lambd, divergence)
+
+    def __call__(self) -> InfoVAELoss:
+        """Return a new loss."""
+        return InfoVAELoss(*self.arguments)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How to train, from the estimator's parameters and what the call asks for.
+
+    Attributes
+    ----------
+    loss : LossFactory
+        Makes the criterion.
+    n_components, lr, batch_size, device, verbose, net_params
+        As in `InfoVAETransformer`; device resolved.
+    max_epochs : int
+        Passes over the rows.
+    patience : int or None
+        Epochs without a better validation loss before training stops; None never stops.
+    tol : float
+        What counts as better, in nats.
+    anneal : bool
+        Whether the learning rate follows half a cosine to 0 over the epochs.
+    """
+
+    loss: LossFactory
+    n_components: int
+    lr: float
+    batch_size: int
+    device: str
+    verbose: int
+    net_params: Mapping[str, Any]
+    max_epochs: int
+    patience: int | None
+    tol: float
+    anneal: bool
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any], *, one_pass: bool = False) -> "TrainingPlan":
+        """Read the plan off the estimator's parameters; ``one_pass`` is partial_fit's."""
+        divergence = params["divergence"]
+        if isinstance(divergence, str):
+            divergence = DIVERGENCES[divergence]()
+        return cls(
+            loss=LossFactory(params["alpha"], params["lambd"], clone(divergence)),
+            n_components=params["n_components"],
+            lr=params["lr"],
+            batch_size=params["batch_size"],
+            device=resolve_device(params["device"]),
+            verbose=int(params["verbose"]),
+            net_params=params["net_params"] or {},
+            max_epochs=1 if one_pass else params["max_epochs"],
+            patience=params["n_iter_no_change"] if params["early_stopping"] else None,
+            tol=params["tol"],
+            anneal=not one_pass,
+        )
+
+    def make_net(self, module: VAE, seed: int, own: list[Any] | None = None) -> InfoVAENet:
+        """Compose and initialize the net around the module.
+
+        Callbacks run in the order schedule, those of net_params, our own: an early stop comes
+        last, when everybody has seen the epoch. What net_params holds is cloned, never changed.
+        """
+        given = {key: clone(value, safe=False) for key, value in self.net_params.items()}
+        extra = given.pop("callbacks", None) or []
+        extra = [] if extra == "disable" else extra
+        schedule = []
+        if self.anneal and not any(_is_schedule(callback) for callback in extra):
+            schedule = [("lr_schedule", cosine_schedule(self.max_epochs))]
+        if "optimizer" not in given:
+            given = {"optimizer": torch.optim.Adam, "optimizer__fused": True, **given}
+        net = InfoVAENet(
+            module=module,
+            criterion=self.loss,
+            n_components=self.n_components,
+            seed=seed,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            device=self.device,
+            verbose=self.verbose,
+            train_split=None,
+            callbacks=[*schedule, *extra, *(own or [])],
+            **given,
+        )
+        return net.initialize()
+
+    def train(
+        self,
+        module: VAE,
+        seed: int,
+        rows: Rows,
+        valid: Rows | None,
+        previous: InfoVAENet | None = None,
+        sklearn_hooks: tuple[Callable[[], Any], Callable[[Any, Any], bool]] | None = None,
+    ) -> InfoVAENet:
+        """Train the module on the rows and return its net.
+
+        ``previous`` lends its history and the state of its optimizer. After a Ctrl-C the net
+        stands where the last finished epoch left it, and ``net.interrupted_`` is True.
+        """
+        last_epoch = LastEpoch()
+        own: list[Any] = [("last_epoch", last_epoch)]
+        if self.verbose:
+            own.insert(0, ("progress_line", ProgressLine()))
+        if sklearn_hooks is not None:
+            own.insert(0, ("sklearn_callbacks", SklearnCallbacks(*sklearn_hooks)))
+        if valid is not None and self.patience is not None:
+            own.append(("early_stopping", early_stopping(self.patience, self.tol)))
+        net = self.make_net(module, seed, own)
+        if previous is not None:
+            net.history_ = History(previous.history)
+            if type(previous.optimizer_) is type(net.optimizer_):
+                load_optimizer_state(net, optimizer_state(previous))
+        net.train_split = None if valid is None else predefined_split(valid)
+        with private_rng(seed, self.device):
+            net.partial_fit(rows)
+        net.train_split = None  # it holds rows
+        if net.interrupted_:
+            last_epoch.restore(net)
+        net._set_training(False)
+        return net
+
+
+def _is_schedule(callback: Any) -> bool:
+    callback = callback[1] if isinstance(callback, tuple) else callback
+    return isinstance(callback, LRScheduler) or callback is LRScheduler
+
+
+def check_net_params(net_params: Mapping[str, Any]) -> None:
+    """Refuse keys that double a parameter of the estimator.
+
+    Raises
+    ------
+    ValueError
+        Naming the keys and the mend.
+    """
+    doubled = sorted(key for key in net_params if key.split("__")[0] in OWN_KEYS)
+    if doubled:
+        raise ValueError(
+            f"net_params must not hold {doubled}: the estimator sets them itself. Use its own "
+            "parameters (lr, batch_size, max_epochs, device, verbose, warm_start; "
+            "early_stopping, validation_fraction and X_val for the split; encoder, decoder, "
+            "alpha, lambd and divergence for module and criterion)."
+        )
+
+
+def resolve_device(device: str | torch.device) -> str:
+    """Name of the device; "auto" is "cuda" where there is one and "cpu" elsewhere.
+
+    Raises
+    ------
+    ValueError
+        For a device that torch does not know or that this machine does not have.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must be 'auto' or a torch device that is present, got {device!r}: {error}"
+        ) from error
+    return str(device)
