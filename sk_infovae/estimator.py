@@ -1,6 +1,5 @@
 """`InfoVAETransformer`: validates, assembles, delegates."""
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
@@ -28,13 +27,15 @@ from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
 from sk_infovae.model import TableModel
 from sk_infovae.networks import ACTIVATIONS
 from sk_infovae.objective import check_weights
-from sk_infovae.persistence import net_state, plain_module, rebuild_net
+from sk_infovae.persistence import net_state, rebuild_net
 from sk_infovae.schema import is_frame
 from sk_infovae.seeds import draw_seed
-from sk_infovae.training.dataset import Rows, hold_out, make_rows
-from sk_infovae.training.fitting import TrainingPlan, check_net_params
-from sk_infovae.training.net import InfoVAENet, private_rng, tidy_history
+from sk_infovae.training.callbacks import SklearnCallbacks
+from sk_infovae.training.fitting import check_net_params, train_table
+from sk_infovae.training.net import InfoVAENet, tidy_history
 from sk_infovae.validation import all_or_nothing, read_table, to_cpu
+
+FITTED = ("net_", "module_", "history_", "n_iter_", "noise_variance_")
 
 
 class InfoVAETransformer(
@@ -87,9 +88,9 @@ class InfoVAETransformer(
         ``(batch, n_components)`` to ``(batch, n_outputs)``.
     max_epochs : int, default=100
         Passes over the rows. The learning rate falls to 0 over them, along half a cosine.
-    batch_size : int, default=256
+    batch_size : int, default=128
         Rows a step. A last batch of one row joins the batch before it.
-    lr : float, default=2e-3
+    lr : float, default=5e-3
         Learning rate of Adam.
     early_stopping : bool, default=True
         Whether to hold out rows, stop when their loss stands still, and restore the best weights.
@@ -187,8 +188,8 @@ class InfoVAETransformer(
         encoder: Callable[[int, int], torch.nn.Module] | None = None,
         decoder: Callable[[int, int], torch.nn.Module] | None = None,
         max_epochs: int = 100,
-        batch_size: int = 256,
-        lr: float = 2e-3,
+        batch_size: int = 128,
+        lr: float = 5e-3,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -250,23 +251,12 @@ class InfoVAETransformer(
         TrainingDivergedError
             When the loss became NaN, infinite or exploded; the estimator is then as it was before.
         """
+        this_fit = {"estimator": self, "X": X, "y": y}
         context = self._init_callback_context(max_subtasks=self.max_epochs)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-
-        def begin_epoch() -> Any:
-            epoch = context.subcontext(task_name="epoch")
-            return epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
-
-        def end_epoch(epoch: Any, net: InfoVAENet) -> bool:
-            return epoch.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                y=y,
-                reconstruction_attributes=lambda: self._fitted_attributes(self._copy_net(net)),
-            )
-
-        self._train(X, X_val=X_val, resume=self.warm_start, hooks=(begin_epoch, end_epoch))
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
+        context.call_on_fit_task_begin(**this_fit)
+        watcher = SklearnCallbacks(context, this_fit, self._attributes_of_copy)
+        self._train(X, X_val=X_val, resume=self.warm_start, watcher=watcher)
+        context.call_on_fit_task_end(**this_fit, reconstruction_attributes=dict)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -402,7 +392,13 @@ class InfoVAETransformer(
         return float(np.mean(self.score_samples(X)))
 
     def _train(
-        self, X: Any, *, resume: bool, X_val: Any = None, one_pass: bool = False, hooks: Any = None
+        self,
+        X: Any,
+        *,
+        resume: bool,
+        X_val: Any = None,
+        one_pass: bool = False,
+        watcher: Any = None,
     ) -> None:
         """Lay out, train, keep: the estimator is as it was unless all of it works."""
         params = self.get_params(deep=False)
@@ -412,24 +408,20 @@ class InfoVAETransformer(
             previous = getattr(self, "net_", None) if resume else None
             table = read_table(self, X, reset=previous is None, min_rows=1 if one_pass else 2)
             if previous is None:
-                self._forget()
+                for name in FITTED:
+                    vars(self).pop(name, None)
                 seed = draw_seed(self.random_state)
                 self._layout = TableLayout.measure(X, table, params, seed)
-            layout = self._layout
-            layout.check_unchanged(params)
-            rows, valid = self._make_rows(table), None
-            if X_val is not None:
-                valid = self._make_rows(read_table(self, X_val))
-            elif self.early_stopping and not one_pass:
-                rows, valid = hold_out(rows, self.validation_fraction, layout.seed_for("split"))
-            n_epochs = 0 if previous is None else len(previous.history)
-            if previous is None:
-                with private_rng(layout.seed_for("weights"), "cpu"):
-                    module = layout.architecture.build()
-            else:
-                module = copy.deepcopy(plain_module(previous))
-            net = TrainingPlan.from_params(params, one_pass=one_pass).train(
-                module, layout.seed_for("train", n_epochs), rows, valid, previous, hooks
+            self._layout.check_unchanged(params)
+            table_valid = None if X_val is None else read_table(self, X_val)
+            net = train_table(
+                self._layout,
+                params,
+                table,
+                table_valid,
+                previous,
+                one_pass=one_pass,
+                watcher=watcher,
             )
             if net.interrupted_ and not net.history:
                 raise KeyboardInterrupt
@@ -442,15 +434,9 @@ class InfoVAETransformer(
             )
             raise KeyboardInterrupt
 
-    def _make_rows(self, table: Any) -> Rows:
-        """Check the values against their likelihoods and encode them."""
-        layout = self._layout
-        check_values(table, layout.architecture.likelihoods, layout.schema.names, scored=False)
-        return make_rows(table, layout.standardizer)
-
     def _fitted_attributes(self, net: InfoVAENet) -> dict[str, Any]:
         """What fit sets, by name."""
-        model = TableModel(self._layout, plain_module(net), net.device)
+        model = TableModel(self._layout, net.plain_module, net.device)
         return {
             "net_": net,
             "module_": model.module,
@@ -459,18 +445,15 @@ class InfoVAETransformer(
             "noise_variance_": model.noise_variance(),
         }
 
-    def _forget(self) -> None:
-        """Drop what an earlier fit left."""
-        for name in ("net_", "module_", "history_", "n_iter_", "noise_variance_"):
-            vars(self).pop(name, None)
-
     def _model(self) -> TableModel:
         return TableModel(self._layout, self.module_, self.net_.device)
 
-    def _copy_net(self, net: InfoVAENet) -> InfoVAENet:
-        """An independent copy of a net, also in the middle of training."""
-        plan = TrainingPlan.from_params(self.get_params(deep=False))
-        return rebuild_net(net_state(net), self._layout.architecture, plan)
+    def _rebuild(self, state: dict[str, Any]) -> InfoVAENet:
+        return rebuild_net(state, self._layout.architecture, self.get_params(deep=False))
+
+    def _attributes_of_copy(self, net: InfoVAENet) -> dict[str, Any]:
+        """What fit would set if it ended now: an independent copy, in the middle of training."""
+        return self._fitted_attributes(self._rebuild(net_state(net)))
 
     @property
     def _n_features_out(self) -> int:
@@ -488,15 +471,11 @@ class InfoVAETransformer(
         state = dict(super().__getstate__())
         net = state.pop("net_", None)
         state.pop("module_", None)
-        if net is not None:
-            state["_net_state"] = net_state(net)
-        return state
+        return state if net is None else {**state, "_net_state": net_state(net)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        described = state.pop("_net_state", None)
-        super().__setstate__(state)
+        described = state.get("_net_state")
+        super().__setstate__({key: state[key] for key in state if key != "_net_state"})
         if described is not None:
-            plan = TrainingPlan.from_params(self.get_params(deep=False))
-            self.net_ = rebuild_net(described, self._layout.architecture, plan)
-            self.module_ = plain_module(self.net_)
+            self.net_ = self._rebuild(described)
+            self.module_ = self.net_.plain_module

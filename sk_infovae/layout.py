@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from sk_infovae.architecture import Architecture, resolve_likelihoods
 from sk_infovae.preprocessing import Standardizer
@@ -80,6 +81,13 @@ def make_architecture(
         raise ValueError(
             f"hidden_layer_sizes must hold positive integers, got {params['hidden_layer_sizes']!r}."
         )
+    for name in ("encoder", "decoder"):
+        if isinstance(params[name], nn.Module):
+            raise ValueError(
+                f"{name} must be a class or a factory, not a module instance; got an instance of "
+                f"{type(params[name]).__name__}. Each fit makes a new network: pass the class, or "
+                "a function of the two widths that builds it."
+            )
     return Architecture(
         n_components=int(params["n_components"]),
         hidden_layer_sizes=tuple(map(int, widths)),

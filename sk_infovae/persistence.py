@@ -1,5 +1,6 @@
 """The state of a fitted estimator: arrays and a description, from which the net is rebuilt."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from skorch.history import History
 from torch import Tensor
 
+from sk_infovae.architecture import Architecture
 from sk_infovae.training.callbacks import load_optimizer_state, optimizer_state
 from sk_infovae.training.fitting import TrainingPlan
 from sk_infovae.training.net import InfoVAENet, private_rng
@@ -15,9 +17,8 @@ from sk_infovae.training.net import InfoVAENet, private_rng
 
 def net_state(net: InfoVAENet) -> dict[str, Any]:
     """Weights, moments and history of a net as numpy arrays and plain values."""
-    module = plain_module(net)
     return {
-        "weights": _to_numpy(module.state_dict()),
+        "weights": _to_numpy(net.plain_module.state_dict()),
         "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
         "optimizer_class": type(net.optimizer_).__name__,
         "history": [dict(epoch) for epoch in net.history],
@@ -25,12 +26,14 @@ def net_state(net: InfoVAENet) -> dict[str, Any]:
     }
 
 
-def rebuild_net(state: dict[str, Any], architecture: Any, plan: TrainingPlan) -> InfoVAENet:
-    """Build the net that `net_state` described."""
+def rebuild_net(
+    state: dict[str, Any], architecture: Architecture, params: Mapping[str, Any]
+) -> InfoVAENet:
+    """Build the net that `net_state` described, to go on with the estimator's parameters."""
     with private_rng(0, "cpu"):
         module = architecture.build()
     module.load_state_dict(_to_torch(state["weights"]))
-    net = plan.make_net(module, state["seed"])
+    net = TrainingPlan.from_params(params).make_net(module, state["seed"])
     if type(net.optimizer_).__name__ == state["optimizer_class"]:
         load_optimizer_state(
             net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}
@@ -38,11 +41,6 @@ def rebuild_net(state: dict[str, Any], architecture: Any, plan: TrainingPlan) ->
     net.history_ = History(state["history"])
     net._set_training(False)
     return net
-
-
-def plain_module(net: InfoVAENet) -> Any:
-    """The module itself, also where skorch wrapped it in ``torch.compile``."""
-    return getattr(net.module_, "_orig_mod", net.module_)
 
 
 def _to_numpy(tensors: dict[str, Any]) -> dict[str, NDArray[Any] | Any]:

@@ -80,23 +80,29 @@ class SklearnCallbacks(Callback):
 
     Parameters
     ----------
-    begin : callable
-        Called as an epoch begins; returns the context of the epoch.
-    end : callable
-        Called with that context as it ends; True stops training.
+    context : CallbackContext
+        Of the fit that the epochs belong to.
+    fit : dict
+        The ``estimator``, ``X`` and ``y`` of that fit.
+    attributes : callable
+        Makes an estimator's fitted attributes from a net, for callbacks that ask for them.
     """
 
-    def __init__(self, begin: Callable[[], Any], end: Callable[[Any, Any], bool]):
-        self.begin = begin
-        self.end = end
+    def __init__(self, context: Any, fit: dict[str, Any], attributes: Callable[[Any], Any]):
+        self.context = context
+        self.fit = fit
+        self.attributes = attributes
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Open a task."""
-        self.context_ = self.begin()
+        self.epoch_ = self.context.subcontext(task_name="epoch")
+        self.epoch_.call_on_fit_task_begin(**self.fit)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the task."""
-        if self.end(self.context_, net):
+        """Close the task, and stop where a callback says so."""
+        if self.epoch_.call_on_fit_task_end(
+            **self.fit, reconstruction_attributes=lambda: self.attributes(net)
+        ):
             raise KeyboardInterrupt
 
 

@@ -1,6 +1,7 @@
 """Put a skorch net around a module and train it."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from skorch.helper import predefined_split
 from skorch.history import History
 
 from sk_infovae.divergences import DIVERGENCES, Divergence
+from sk_infovae.domain import check_values
+from sk_infovae.layout import TableLayout
 from sk_infovae.module import VAE
 from sk_infovae.objective import InfoVAELoss
 from sk_infovae.training.callbacks import (
@@ -22,7 +25,7 @@ from sk_infovae.training.callbacks import (
     load_optimizer_state,
     optimizer_state,
 )
-from sk_infovae.training.dataset import Rows
+from sk_infovae.training.dataset import Rows, hold_out, make_rows
 from sk_infovae.training.net import InfoVAENet, private_rng
 
 OWN_KEYS = {
@@ -132,7 +135,7 @@ class TrainingPlan:
         rows: Rows,
         valid: Rows | None,
         previous: InfoVAENet | None = None,
-        sklearn_hooks: tuple[Callable[[], Any], Callable[[Any, Any], bool]] | None = None,
+        watcher: SklearnCallbacks | None = None,
     ) -> InfoVAENet:
         """Train the module on the rows and return its net.
 
@@ -143,8 +146,8 @@ class TrainingPlan:
         own: list[Any] = [("last_epoch", last_epoch)]
         if self.verbose:
             own.insert(0, ("progress_line", ProgressLine()))
-        if sklearn_hooks is not None:
-            own.insert(0, ("sklearn_callbacks", SklearnCallbacks(*sklearn_hooks)))
+        if watcher is not None:
+            own.insert(0, ("sklearn_callbacks", watcher))
         if valid is not None and self.patience is not None:
             own.append(("early_stopping", early_stopping(self.patience, self.tol)))
         net = self.make_net(module, seed, own)
@@ -160,6 +163,52 @@ class TrainingPlan:
             last_epoch.restore(net)
         net._set_training(False)
         return net
+
+
+def train_table(
+    layout: TableLayout,
+    params: Mapping[str, Any],
+    table: Any,
+    table_valid: Any,
+    previous: InfoVAENet | None,
+    *,
+    one_pass: bool,
+    watcher: SklearnCallbacks | None,
+) -> InfoVAENet:
+    """Encode the tables, build or copy the module, and train it.
+
+    Parameters
+    ----------
+    layout : TableLayout
+    params : mapping
+        The estimator's parameters.
+    table, table_valid : ndarray or CSR matrix
+        Validated; without table_valid a part of table is held out where params ask for it.
+    previous : InfoVAENet or None
+        A net to go on from; it is copied, so that a failure leaves it alone.
+    one_pass : bool
+        partial_fit: one epoch, nothing held out, constant learning rate.
+    watcher : SklearnCallbacks or None
+        Tells scikit-learn's callbacks about every epoch.
+    """
+
+    def encode(part: Any) -> Rows:
+        likelihoods = layout.architecture.likelihoods
+        check_values(part, likelihoods, layout.schema.names, scored=False)
+        return make_rows(part, layout.standardizer)
+
+    rows, valid = encode(table), None if table_valid is None else encode(table_valid)
+    if valid is None and params["early_stopping"] and not one_pass:
+        rows, valid = hold_out(rows, params["validation_fraction"], layout.seed_for("split"))
+    if previous is None:
+        n_epochs = 0
+        with private_rng(layout.seed_for("weights"), "cpu"):
+            module = layout.architecture.build()
+    else:
+        n_epochs = len(previous.history)
+        module = copy.deepcopy(previous.plain_module)
+    plan = TrainingPlan.from_params(params, one_pass=one_pass)
+    return plan.train(module, layout.seed_for("train", n_epochs), rows, valid, previous, watcher)
 
 
 def _is_schedule(callback: Any) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sk_infovae.exceptions import TrainingDivergedError
+from sk_infovae.module import VAE
 from sk_infovae.objective import Terms
 from sk_infovae.training.dataset import Batch, Rows, WholeBatches
 from sk_infovae.training.interrupts import watch_ctrl_c
@@ -48,6 +49,11 @@ class InfoVAENet(NeuralNet):
         self._valid_noise = torch.Generator(self.device)
         self.interrupted_ = False
         return self
+
+    @property
+    def plain_module(self) -> VAE:
+        """The module itself, also where skorch wrapped it in ``torch.compile``."""
+        return getattr(self.module_, "_orig_mod", self.module_)
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
         """Loader of whole batches; ``iterator_train__*`` and ``iterator_valid__*`` reach it."""
