@@ -7,6 +7,7 @@ gives ratios of medians. "floor" is the matrix products of forward and backward 
 """
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -27,7 +28,7 @@ def layers(n_columns, hidden, d):
     """Widths of every linear layer of encoder and decoder."""
     encoder = [n_columns, *hidden, 2 * d]
     decoder = [d, *reversed(hidden), n_columns]
-    return [*zip(encoder, encoder[1:], strict=False), *zip(decoder, decoder[1:], strict=False)]
+    return [*itertools.pairwise(encoder), *itertools.pairwise(decoder)]
 
 
 def floor(rows, n_columns, hidden, d, batch, epochs):
@@ -48,7 +49,7 @@ def hand_written(rows, n_columns, hidden, d, batch, epochs, X):
 
     def stack(widths):
         parts = []
-        for i, o in zip(widths, widths[1:], strict=False):
+        for i, o in itertools.pairwise(widths):
             parts += [nn.Linear(i, o), nn.SiLU()]
         return nn.Sequential(*parts[:-1])
 

@@ -3,33 +3,39 @@
 from typing import Any
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn import callback as sklearn_callback
 except ImportError:  # scikit-learn < 1.9
-
-    class NoContext:
-        """A callback context that does nothing."""
-
-        def subcontext(self, **_: Any) -> "NoContext":
-            """Return itself."""
-            return self
-
-        def call_on_fit_task_begin(self, **_: Any) -> "NoContext":
-            """Return itself."""
-            return self
-
-        def call_on_fit_task_end(self, **_: Any) -> bool:
-            """Never stop."""
-            return False
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in where scikit-learn has no callbacks."""
-
-        def _init_callback_context(self, **_: Any) -> NoContext:
-            return NoContext()
-
-    def with_callbacks(method: Any) -> Any:  # type: ignore[no-redef]
-        """Return the method as it is."""
-        return method
+    sklearn_callback: Any = None
 
 
-__all__ = ["CallbackSupportMixin", "with_callbacks"]
+class NoContext:
+    """A callback context that does nothing."""
+
+    def subcontext(self, **_: Any) -> "NoContext":
+        """Return itself."""
+        return self
+
+    def call_on_fit_task_begin(self, **_: Any) -> "NoContext":
+        """Return itself."""
+        return self
+
+    def call_on_fit_task_end(self, **_: Any) -> bool:
+        """Never stop."""
+        return False
+
+
+class NoCallbacks:
+    """Stands in where scikit-learn has no callbacks."""
+
+    def _init_callback_context(self, **_: Any) -> NoContext:
+        return NoContext()
+
+
+def unchanged(method: Any) -> Any:
+    """Return the method as it is."""
+    return method
+
+
+CallbackSupportMixin: Any = getattr(sklearn_callback, "CallbackSupportMixin", NoCallbacks)
+with_callbacks: Any = getattr(sklearn_callback, "with_callbacks", unchanged)
+ScoringMonitor: Any = getattr(sklearn_callback, "ScoringMonitor", None)

@@ -1,20 +1,18 @@
 """`InfoVAETransformer`: validates, assembles, delegates."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -22,20 +20,15 @@ from sklearn.utils.validation import check_is_fitted
 from sk_infovae.compat import CallbackSupportMixin, with_callbacks
 from sk_infovae.divergences import DIVERGENCES, Divergence
 from sk_infovae.domain import check_values
-from sk_infovae.layout import TableLayout
+from sk_infovae.fitting import attributes_of_copy, fitted_attributes, train_estimator
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
 from sk_infovae.model import TableModel
 from sk_infovae.networks import ACTIVATIONS
-from sk_infovae.objective import check_weights
 from sk_infovae.persistence import net_state, rebuild_net
 from sk_infovae.schema import is_frame
 from sk_infovae.seeds import draw_seed
 from sk_infovae.training.callbacks import SklearnCallbacks
-from sk_infovae.training.fitting import check_net_params, train_table
-from sk_infovae.training.net import InfoVAENet, tidy_history
-from sk_infovae.validation import all_or_nothing, read_table, to_cpu
-
-FITTED = ("net_", "module_", "history_", "n_iter_", "noise_variance_")
+from sk_infovae.validation import TableLike, read_table, to_cpu
 
 
 class InfoVAETransformer(
@@ -226,7 +219,7 @@ class InfoVAETransformer(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: Any = None, *, X_val: ArrayLike | None = None) -> Self:
+    def fit(self, X: TableLike, y: Any = None, *, X_val: TableLike | None = None) -> Self:
         """Train the model.
 
         Parameters
@@ -254,13 +247,13 @@ class InfoVAETransformer(
         this_fit = {"estimator": self, "X": X, "y": y}
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         context.call_on_fit_task_begin(**this_fit)
-        watcher = SklearnCallbacks(context, this_fit, self._attributes_of_copy)
-        self._train(X, X_val=X_val, resume=self.warm_start, watcher=watcher)
+        watcher = SklearnCallbacks(context, this_fit, lambda net: attributes_of_copy(self, net))
+        train_estimator(self, X, X_val=X_val, resume=self.warm_start, watcher=watcher)
         context.call_on_fit_task_end(**this_fit, reconstruction_attributes=dict)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def partial_fit(self, X: TableLike, y: Any = None) -> Self:
         """Train for one pass over the rows, going on from where the last call stopped.
 
         The first call fixes scaling, columns and shapes. Nothing is held out.
@@ -274,10 +267,10 @@ class InfoVAETransformer(
         -------
         self : InfoVAETransformer
         """
-        self._train(X, resume=True, one_pass=True)
+        train_estimator(self, X, resume=True, one_pass=True)
         return self
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+    def transform(self, X: TableLike) -> NDArray[np.float32]:
         """Embed rows: the mean of q(z|x).
 
         Parameters
@@ -292,7 +285,7 @@ class InfoVAETransformer(
         """
         return self.posterior(X)[0]
 
-    def posterior(self, X: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def posterior(self, X: TableLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of q(z|x) for each row.
 
         Parameters
@@ -306,7 +299,7 @@ class InfoVAETransformer(
         check_is_fitted(self)
         return self._model().posterior(read_table(self, X))
 
-    def inverse_transform(self, Z: ArrayLike) -> Any:
+    def inverse_transform(self, Z: TableLike) -> Any:
         """Decode codes: the expected x for numbers, the more probable value for booleans.
 
         Parameters
@@ -349,7 +342,7 @@ class InfoVAETransformer(
         values = self._model().sample(n_samples, draw_seed(random_state))
         return self._layout.schema.build(values)
 
-    def score_samples(self, X: ArrayLike, return_ess: bool = False) -> Any:
+    def score_samples(self, X: TableLike, return_ess: bool = False) -> Any:
         """Estimate log p(x) of each row, in nats and in the units of X.
 
         Importance sampling with a proposal from the decoder (see `sk_infovae.scoring`); missing
@@ -377,7 +370,7 @@ class InfoVAETransformer(
         scores, ess = self._model().score(X, self.n_importance_samples)
         return (scores, ess) if return_ess else scores
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: TableLike, y: Any = None) -> float:
         """Mean of `score_samples`: log-likelihood in nats per sample.
 
         Parameters
@@ -391,69 +384,8 @@ class InfoVAETransformer(
         """
         return float(np.mean(self.score_samples(X)))
 
-    def _train(
-        self,
-        X: Any,
-        *,
-        resume: bool,
-        X_val: Any = None,
-        one_pass: bool = False,
-        watcher: Any = None,
-    ) -> None:
-        """Lay out, train, keep: the estimator is as it was unless all of it works."""
-        params = self.get_params(deep=False)
-        check_weights(self.alpha, self.lambd)
-        check_net_params(params["net_params"] or {})
-        with all_or_nothing(self):
-            previous = getattr(self, "net_", None) if resume else None
-            table = read_table(self, X, reset=previous is None, min_rows=1 if one_pass else 2)
-            if previous is None:
-                for name in FITTED:
-                    vars(self).pop(name, None)
-                seed = draw_seed(self.random_state)
-                self._layout = TableLayout.measure(X, table, params, seed)
-            self._layout.check_unchanged(params)
-            table_valid = None if X_val is None else read_table(self, X_val)
-            net = train_table(
-                self._layout,
-                params,
-                table,
-                table_valid,
-                previous,
-                one_pass=one_pass,
-                watcher=watcher,
-            )
-            if net.interrupted_ and not net.history:
-                raise KeyboardInterrupt
-            vars(self).update(self._fitted_attributes(net))
-        if net.interrupted_:
-            warnings.warn(
-                f"Training was interrupted; the model stands as epoch {len(net.history)} left it.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-            raise KeyboardInterrupt
-
-    def _fitted_attributes(self, net: InfoVAENet) -> dict[str, Any]:
-        """What fit sets, by name."""
-        model = TableModel(self._layout, net.plain_module, net.device)
-        return {
-            "net_": net,
-            "module_": model.module,
-            "history_": tidy_history(net.history),
-            "n_iter_": len(net.history),
-            "noise_variance_": model.noise_variance(),
-        }
-
     def _model(self) -> TableModel:
         return TableModel(self._layout, self.module_, self.net_.device)
-
-    def _rebuild(self, state: dict[str, Any]) -> InfoVAENet:
-        return rebuild_net(state, self._layout.architecture, self.get_params(deep=False))
-
-    def _attributes_of_copy(self, net: InfoVAENet) -> dict[str, Any]:
-        """What fit would set if it ended now: an independent copy, in the middle of training."""
-        return self._fitted_attributes(self._rebuild(net_state(net)))
 
     @property
     def _n_features_out(self) -> int:
@@ -477,5 +409,4 @@ class InfoVAETransformer(
         described = state.get("_net_state")
         super().__setstate__({key: state[key] for key in state if key != "_net_state"})
         if described is not None:
-            self.net_ = self._rebuild(described)
-            self.module_ = self.net_.plain_module
+            self.__dict__.update(fitted_attributes(self, rebuild_net(self, described)))

@@ -33,6 +33,8 @@ class VAE(nn.Module):
         observed there, by one more input each.
     """
 
+    hole_columns: Tensor
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -1,6 +1,5 @@
 """The state of a fitted estimator: arrays and a description, from which the net is rebuilt."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,9 @@ from numpy.typing import NDArray
 from skorch.history import History
 from torch import Tensor
 
-from sk_infovae.architecture import Architecture
 from sk_infovae.training.callbacks import load_optimizer_state, optimizer_state
-from sk_infovae.training.fitting import TrainingPlan
 from sk_infovae.training.net import InfoVAENet, private_rng
+from sk_infovae.training.plan import TrainingPlan
 
 
 def net_state(net: InfoVAENet) -> dict[str, Any]:
@@ -26,14 +24,12 @@ def net_state(net: InfoVAENet) -> dict[str, Any]:
     }
 
 
-def rebuild_net(
-    state: dict[str, Any], architecture: Architecture, params: Mapping[str, Any]
-) -> InfoVAENet:
+def rebuild_net(estimator: Any, state: dict[str, Any]) -> InfoVAENet:
     """Build the net that `net_state` described, to go on with the estimator's parameters."""
     with private_rng(0, "cpu"):
-        module = architecture.build()
+        module = estimator._layout.architecture.build()
     module.load_state_dict(_to_torch(state["weights"]))
-    net = TrainingPlan.from_params(params).make_net(module, state["seed"])
+    net = TrainingPlan.from_params(estimator.get_params(deep=False)).make_net(module, state["seed"])
     if type(net.optimizer_).__name__ == state["optimizer_class"]:
         load_optimizer_state(
             net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}

@@ -10,6 +10,9 @@ from sklearn.utils.validation import validate_data
 
 from sk_infovae.schema import check_readable
 
+TableLike = Any
+"""An ndarray, CSR matrix, CPU torch tensor, list of lists, or pandas or polars DataFrame."""
+
 
 def read_table(estimator: Any, X: Any, *, reset: bool = False, min_rows: int = 1) -> Any:
     """Validate X as scikit-learn does.

@@ -1,7 +1,7 @@
 """The product of likelihoods over the columns of a table."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class Block(NamedTuple):
     likelihood: Likelihood
     columns: Tensor
     outputs: slice
-    parameters: nn.ParameterDict
+    parameters: Any
 
 
 class ColumnLikelihoods(nn.Module):
@@ -52,7 +52,7 @@ class ColumnLikelihoods(nn.Module):
             zip(self._likelihoods, self._slices, strict=True)
         ):
             columns = getattr(self, f"columns_{k}")
-            yield Block(likelihood, columns, outputs, self.parameter_dicts[k])  # type: ignore[arg-type]
+            yield Block(likelihood, columns, outputs, self.parameter_dicts[k])
 
     def _pick(self, values: Tensor, block: Block) -> Tensor:
         """The block's columns; no copy where there is one block only."""

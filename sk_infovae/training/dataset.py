@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from sk_infovae.preprocessing import Standardizer, row_blocks
 
@@ -44,9 +44,9 @@ class Rows(Dataset):
 
     def __getitems__(self, indices: Any) -> Batch:
         """Slice a whole batch; ``DataLoader`` prefers this to one call a row."""
-        rows = self.chosen[torch.as_tensor(indices)]
-        mask = None if self.mask is None else self.mask[rows]
-        return Batch(self.x[rows], mask)
+        rows = self.chosen.index_select(0, torch.as_tensor(indices))
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Batch(self.x.index_select(0, rows), mask)
 
     def subset(self, positions: Tensor) -> "Rows":
         """The data set of some of these rows, without a copy of the table."""
@@ -98,7 +98,7 @@ def hold_out(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]
     return rows.subset(order[n_valid:].sort()[0]), rows.subset(order[:n_valid].sort()[0])
 
 
-class WholeBatches:
+class WholeBatches(Sampler):
     """Batch sampler of index tensors; a last batch of one row joins the batch before it.
 
     Parameters

@@ -1,0 +1,87 @@
+"""From an estimator's parameters and a table to its fitted attributes."""
+
+import warnings
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+
+from sk_infovae.layout import TableLayout
+from sk_infovae.model import TableModel
+from sk_infovae.objective import check_weights
+from sk_infovae.persistence import net_state, rebuild_net
+from sk_infovae.seeds import draw_seed
+from sk_infovae.training.callbacks import SklearnCallbacks
+from sk_infovae.training.net import InfoVAENet, tidy_history
+from sk_infovae.training.plan import check_net_params, train_table
+from sk_infovae.validation import all_or_nothing, read_table
+
+FITTED = ("net_", "module_", "history_", "n_iter_", "noise_variance_")
+
+
+def train_estimator(
+    estimator: Any,
+    X: Any,
+    *,
+    resume: bool,
+    X_val: Any = None,
+    one_pass: bool = False,
+    watcher: SklearnCallbacks | None = None,
+) -> None:
+    """Lay out the table, train, keep: the estimator is as it was unless all of it works.
+
+    Parameters
+    ----------
+    estimator : InfoVAETransformer
+    X, X_val : array-like, CSR matrix or DataFrame
+        As the user gave them.
+    resume : bool
+        Whether to go on from an earlier fit where there is one.
+    one_pass : bool
+        partial_fit: one epoch, nothing held out.
+    watcher : SklearnCallbacks or None
+        Tells scikit-learn's callbacks about every epoch.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After a Ctrl-C, with the last finished epoch kept if there is one.
+    """
+    params = estimator.get_params(deep=False)
+    check_weights(estimator.alpha, estimator.lambd)
+    check_net_params(params["net_params"] or {})
+    with all_or_nothing(estimator):
+        previous = getattr(estimator, "net_", None) if resume else None
+        table = read_table(estimator, X, reset=previous is None, min_rows=1 if one_pass else 2)
+        if previous is None:
+            for name in FITTED:
+                vars(estimator).pop(name, None)
+            seed = draw_seed(estimator.random_state)
+            estimator._layout = TableLayout.measure(X, table, params, seed)
+        layout = estimator._layout
+        layout.check_unchanged(params)
+        table_valid = None if X_val is None else read_table(estimator, X_val)
+        net = train_table(
+            layout, params, table, table_valid, previous, one_pass=one_pass, watcher=watcher
+        )
+        if net.interrupted_ and not net.history:
+            raise KeyboardInterrupt
+        vars(estimator).update(fitted_attributes(estimator, net))
+    if net.interrupted_:
+        warnings.warn(
+            f"Training was interrupted; the model stands as epoch {len(net.history)} left it.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+        raise KeyboardInterrupt
+
+
+def fitted_attributes(estimator: Any, net: InfoVAENet) -> dict[str, Any]:
+    """What a fit that made this net sets, by name."""
+    model = TableModel(estimator._layout, net.plain_module, net.device)
+    values = (net, model.module, tidy_history(net.history), len(net.history))
+    return dict(zip(FITTED, (*values, model.noise_variance()), strict=True))
+
+
+def attributes_of_copy(estimator: Any, net: InfoVAENet) -> dict[str, Any]:
+    """What fit would set if it ended now: an independent copy, in the middle of training."""
+    return fitted_attributes(estimator, rebuild_net(estimator, net_state(net)))
