@@ -3,7 +3,7 @@ Quickstart: search an embedding of digits inside a pipeline
 ===========================================================
 
 `InfoVAETransformer` before a logistic regression, under `GridSearchCV` over alpha, lambd and
-n_components, with PCA of the same dimensions beside it. About two minutes on two cores.
+n_components, with PCA of the same dimensions beside it. About a minute and a half on two cores.
 """
 
 import time
@@ -24,17 +24,18 @@ OUTPUT = Path(globals().get("__file__", "examples/plot_quickstart.py")).parent /
 DIMENSIONS = [2, 4, 8]
 
 # %%
-# The data: 1797 pictures of 8 x 8 pixels. The last quarter is for the test.
+# The data: 1797 pictures of 8 x 8 grey values, brought to [0, 1]. A quarter is for the test.
 X, y = load_digits(return_X_y=True)
+X = X / 16
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
 
 # %%
-# The search: 27 candidates on 3 folds.
+# The search: 18 candidates on 3 folds.
 start = time.perf_counter()
 search = GridSearchCV(
     Pipeline(
         [
-            ("vae", InfoVAETransformer(random_state=0)),
+            ("vae", InfoVAETransformer(likelihood="bernoulli", random_state=0)),
             ("scale", StandardScaler()),
             ("clf", LogisticRegression(max_iter=2000)),
         ]
@@ -42,13 +43,13 @@ search = GridSearchCV(
     {
         "vae__n_components": DIMENSIONS,
         "vae__alpha": [0.0, 0.5, 0.9],
-        "vae__lambd": [1, 10, 100],
+        "vae__lambd": [1, 10],
     },
     cv=3,
     n_jobs=2,
 )
 search.fit(X_train, y_train)
-print(f"81 fits and a refit in {time.perf_counter() - start:.0f} s\n")
+print(f"54 fits and a refit in {time.perf_counter() - start:.0f} s\n")
 
 # %%
 # The best weights for each dimension, by cross-validation, beside PCA.

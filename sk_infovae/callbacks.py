@@ -9,13 +9,15 @@ from sk_infovae.compat import ScoringMonitor
 
 __all__ = ["ScoreMonitor"]
 
+Monitor: Any = ScoringMonitor or object
+
 
 def own_score(estimator: Any, X: Any, y: Any = None) -> float:
     """The estimator's own score, by a name that can be sent to worker processes."""
     return estimator.score(X)
 
 
-class ScoreMonitor(ScoringMonitor or object):  # type: ignore[misc]
+class ScoreMonitor(Monitor):
     """Records a score at the end of every epoch, also when there is no y.
 
     `sklearn.callback.ScoringMonitor` records nothing when y is None, which is how a transformer

@@ -7,6 +7,9 @@ from torch import Tensor
 from sk_infovae.divergences import Divergence
 from sk_infovae.module import VAE
 
+ROUNDING = 1e-12
+"""A beta-VAE's (1 - beta) + beta may miss 1 by the last digit."""
+
 
 class Terms(NamedTuple):
     """The loss and its parts, nats per sample (``divergence`` in D's own units)."""
@@ -36,11 +39,11 @@ def check_weights(alpha: float, lambd: float) -> None:
             f"lambd must be positive and finite, got lambd={lambd!r}: otherwise nothing ties q(z) "
             "to the prior. Choose lambd > 0; grids go by powers of ten, up to 1e4."
         )
-    if not 0 <= alpha + lambd - 1 < float("inf"):
+    if not alpha + lambd >= 1 - ROUNDING * lambd:
         raise ValueError(
             f"alpha + lambd must be at least 1, got alpha={alpha!r} and lambd={lambd!r}: the "
             "weight alpha + lambd - 1 of D(q(z), p(z)) would be negative and reward a mismatch. "
-            f"Choose lambd >= {1 - alpha:g} for this alpha."
+            f"Choose lambd >= {1 - alpha!r} for this alpha."
         )
 
 

@@ -51,6 +51,7 @@ class Standardizer:
     def fit(cls, X: Any, standardised: NDArray[np.bool_]) -> "Standardizer":
         """Measure the columns of a float ndarray or CSR matrix with NaN for missing cells."""
         if sparse.issparse(X):
+            X = X.astype(np.float64)
             mean, variance = mean_variance_axis(X, axis=0)
             low, high = min_max_axis(X, axis=0, ignore_nan=True)
             holes = np.zeros(X.shape[1], dtype=bool)
@@ -107,7 +108,8 @@ def _measure_dense(X: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     width = max(1, BLOCK_CELLS // X.shape[0])
     for columns in gen_batches(X.shape[1], width):
         block = X[:, columns].astype(np.float64)
-        scaler = StandardScaler().fit(block)
+        with np.errstate(invalid="ignore"):
+            scaler = StandardScaler().fit(block)
         parts.append(
             (
                 scaler.mean_,

@@ -1,6 +1,6 @@
 """What a divergence is."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from sk_infovae.parameters import Parameterized
 from sk_infovae.posterior import Posterior
 
 
-class Divergence(Parameterized):
+class Divergence(Parameterized, ABC):
     """D(q(z), p(z)) between the aggregated posterior and the prior N(0, I).
 
     A strict divergence is 0 where q(z) = p(z) and positive elsewhere. A subclass has one method.

@@ -61,6 +61,8 @@ def kernel_pair_sum(z: Tensor, s2: float) -> Tensor:
     ``[z_i, -|z_i|^2 / 2, 1] . [z_j, 1, -|z_j|^2 / 2]``: the only n by n arrays are this product,
     its exponential, and one gradient, which autograd turns back into two matrix products.
     """
+    # Distances don't change under a shift, but float32 loses digits of large norms.
+    z = z - z.mean(-2, keepdim=True)
     half_norms = 0.5 * z.square().sum(-1, keepdim=True)
     ones = torch.ones_like(half_norms)
     left = torch.cat([z, -half_norms, ones], -1) / s2

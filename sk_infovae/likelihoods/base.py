@@ -1,6 +1,6 @@
 """What a likelihood is."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from sk_infovae.parameters import Parameterized
 
 
-class Likelihood(Parameterized):
+class Likelihood(Parameterized, ABC):
     """p(x | decoder outputs) for a block of columns, independent given z.
 
     An instance describes the family and holds no state: what is learned beside the decoder (a

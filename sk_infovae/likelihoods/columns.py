@@ -98,11 +98,11 @@ class ColumnLikelihoods(nn.Module):
 
     def noise_variance(self) -> Tensor:
         """Variance of p(x_j|z) per column where it is a parameter of its own, NaN elsewhere."""
-        values = torch.full((self.n_columns,), torch.nan)
+        values = torch.full((self.n_columns,), torch.nan, dtype=torch.float64)
         for block in self.blocks():
             variance = block.likelihood.noise_variance(block.parameters)
             if variance is not None:
-                values[block.columns.cpu()] = variance.detach().cpu()
+                values[block.columns.cpu()] = variance.detach().cpu().double()
         return values
 
     def _assemble(self, outputs: Tensor, part) -> Tensor:
