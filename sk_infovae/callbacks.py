@@ -26,8 +26,8 @@ class ScoreMonitor(Monitor):
     Parameters
     ----------
     scoring : str, list, tuple, dict or None, default=None
-        What to record, as in `sklearn.callback.ScoringMonitor`; None takes the estimator's own score: log-likelihood in nats per sample.
-        The score costs more than an epoch on many tables.
+        What to record, as in `sklearn.callback.ScoringMonitor`; None takes the estimator's own
+        score, log-likelihood in nats per sample. It costs more than an epoch on many tables.
 
     Examples
     --------
