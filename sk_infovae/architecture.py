@@ -41,6 +41,12 @@ class Architecture:
     likelihoods: tuple[Likelihood, ...]
     hole_columns: tuple[int, ...]
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether any part of the networks is the user's own."""
+        parts = (self.encoder, self.decoder, self.activation)
+        return not all(part is None or isinstance(part, str) for part in parts)
+
     def build(self) -> VAE:
         """Make the module with freshly drawn weights (from torch's global generator)."""
         likelihood = ColumnLikelihoods(self.likelihoods)

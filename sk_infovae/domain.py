@@ -37,7 +37,7 @@ def check_values(
         allowed = likelihood.in_support if scored else likelihood.in_fit_domain
         for rows in row_blocks(X.shape[0], 1):
             block = X[rows, [j]].toarray() if sparse.issparse(X) else X[rows, j]
-            cells = torch.as_tensor(block).ravel()
+            cells = torch.tensor(block).ravel()
             bad = ~(allowed(cells) | cells.isnan())
             if bad.any():
                 column = j if names is None else names[j]

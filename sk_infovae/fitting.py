@@ -13,7 +13,7 @@ from sk_infovae.seeds import draw_seed
 from sk_infovae.training.callbacks import SklearnCallbacks
 from sk_infovae.training.net import InfoVAENet, tidy_history
 from sk_infovae.training.plan import check_net_params, train_table
-from sk_infovae.validation import all_or_nothing, read_table
+from sk_infovae.validation import all_or_nothing, read_table, to_cpu
 
 FITTED = ("net_", "module_", "history_", "n_iter_", "noise_variance_")
 
@@ -46,7 +46,7 @@ def train_estimator(
     KeyboardInterrupt
         After a Ctrl-C, with the last finished epoch kept if there is one.
     """
-    params = estimator.get_params(deep=False)
+    X, params = to_cpu(X), estimator.get_params(deep=False)
     check_weights(estimator.alpha, estimator.lambd)
     check_net_params(params["net_params"] or {})
     with all_or_nothing(estimator):
@@ -78,7 +78,7 @@ def train_estimator(
 def fitted_attributes(estimator: Any, net: InfoVAENet) -> dict[str, Any]:
     """What a fit that made this net sets, by name."""
     model = TableModel(estimator._layout, net.plain_module, net.device)
-    values = (net, model.module, tidy_history(net.history), len(net.history))
+    values = (net, model.module, tidy_history(net.epochs()), len(net.epochs()))
     return dict(zip(FITTED, (*values, model.noise_variance()), strict=True))
 
 

@@ -79,14 +79,26 @@ def check_shapes(
         ("encoder", encoder, n_inputs, 2 * n_components, inputs),
         ("decoder", decoder, n_components, n_outputs, codes),
     ]:
-        was_training = network.training
-        with torch.no_grad():
-            found = tuple(network.eval()(torch.zeros(2, width_in)).shape)
-        network.train(was_training)
+        found = _output_shape(network, width_in)
         if found != (2, width_out):
             raise ValueError(
                 f"The {name} must map (batch, {width_in}) to (batch, {width_out}); on a batch of "
-                f"2 it returned shape {found}. An encoder returns means and log-variances, a "
-                "decoder the parameters of p(x|z). Size the last layer by the arguments that the "
+                f"2 it returned {found}. An encoder returns means and log-variances side by side, "
+                "a decoder the parameters of p(x|z). Size the layers by the arguments that the "
                 f"{name} is called with: {arguments}."
             )
+
+
+def _output_shape(network: nn.Module, width: int) -> tuple[int, ...] | str:
+    """Shape of the output on two rows, or what came instead."""
+    if not isinstance(network, nn.Module):
+        return f"no module: the factory made {network!r}"
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            output = network.eval()(torch.zeros(2, width))
+    except (RuntimeError, TypeError, ValueError) as error:
+        return f"an error ({error})"
+    finally:
+        network.train(was_training)
+    return tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"

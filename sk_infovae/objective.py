@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sk_infovae.divergences import Divergence
 from sk_infovae.module import VAE
@@ -52,7 +52,7 @@ def coefficients(alpha: float, lambd: float) -> tuple[float, float]:
     return 1 - alpha, alpha + lambd - 1
 
 
-class InfoVAELoss:
+class InfoVAELoss(nn.Module):
     """Negative InfoVAE objective on a batch (Zhao, Song, Ermon, arXiv 1706.02262, eq. 6).
 
     loss = -E log p(x|z) + (1 - alpha) KL(q(z|x)||p(z)) + (alpha + lambd - 1) D(q(z), p(z))
@@ -68,11 +68,12 @@ class InfoVAELoss:
     """
 
     def __init__(self, alpha: float, lambd: float, divergence: Divergence):
+        super().__init__()
         self.alpha = alpha
         self.lambd = lambd
         self.divergence = divergence
 
-    def __call__(self, module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor) -> Terms:
+    def forward(self, module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor) -> Terms:
         """Evaluate every term for ``x (..., batch, n_columns)`` and its noise."""
         posterior, z, outputs = module(x, mask, noise)
         reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)

@@ -19,7 +19,7 @@ def net_state(net: InfoVAENet) -> dict[str, Any]:
         "weights": _to_numpy(net.plain_module.state_dict()),
         "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
         "optimizer_class": type(net.optimizer_).__name__,
-        "history": [dict(epoch) for epoch in net.history],
+        "history": net.epochs(),
         "seed": net.seed,
     }
 

@@ -88,9 +88,9 @@ class Standardizer:
         x = (X - self.centre) / self.scale
         missing = np.isnan(x)
         if not missing.any():
-            return x.astype(dtype, copy=False), None
+            return x.astype(dtype, order="C", copy=False), None
         x = np.where(missing, self.fill, x)
-        return x.astype(dtype, copy=False), ~missing
+        return x.astype(dtype, order="C", copy=False), np.ascontiguousarray(~missing)
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Turn the model's units back into those of X, float64."""

@@ -116,6 +116,7 @@ def read_schema(X: Any, n_columns: int) -> Schema:
         ]
         container = "pandas" if nw.dependencies.is_pandas_dataframe(X) else "polars"
         return Schema(container, np.array(kinds, dtype=str), list(X.columns), list(X.dtypes))
-    kind = "bool" if isinstance(X, np.ndarray) and X.dtype.kind == "b" else "float"
-    out = np.dtype(np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64)
+    dtype = np.dtype(X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype)
+    kind = "bool" if dtype.kind == "b" else "float"
+    out = np.dtype(np.float32 if dtype == np.float32 else np.float64)
     return Schema("numpy", np.full(n_columns, kind), None, [out])

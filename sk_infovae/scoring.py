@@ -11,6 +11,7 @@ half. For a linear decoder with Gaussian noise the fitted Gaussian is the poster
 
 import copy
 import math
+import threading
 import warnings
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ LOG_2PI = math.log(2 * math.pi)
 GAUSS_NEWTON_STEPS = 12
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.0625)
 PROMISE = 1e-6
+FORWARD_MODE = threading.Lock()
+"""torch keeps one level of forward-mode derivatives for all threads."""
+
 CHUNK_CELLS = 2**22
 """Cells of the largest tensor that a chunk of rows may make (32 MiB in float64)."""
 
@@ -79,20 +83,31 @@ def log_joint(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
     return module.likelihood.log_prob(x, module.decoder(z), mask) + prior
 
 
+def decoder_jacobian(module: VAE, z: Tensor) -> Tensor:
+    """Jacobian of the decoder at each row of z ``(n, d)``, as ``(n, n_outputs, d)``.
+
+    One tangent for each latent dimension, all of them in one batched pass.
+    """
+    n, d = z.shape
+
+    def push(direction: Tensor) -> Tensor:
+        return torch.func.jvp(module.decoder, (z,), (direction.expand(n, d),))[1]
+
+    with FORWARD_MODE:
+        columns = torch.func.vmap(push)(torch.eye(d, dtype=z.dtype, device=z.device))
+    return columns.permute(1, 2, 0)
+
+
 def curvature(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Gradient of log p(x, z) in z ``(n, d)`` and its Gauss-Newton precision I + J' F J."""
-    n, d = z.shape
-    basis = torch.eye(d, dtype=z.dtype, device=z.device)
-    columns = torch.func.vmap(
-        lambda direction: torch.func.jvp(module.decoder, (z,), (direction.expand(n, d),))[1]
-    )(basis)
-    jacobian = columns.permute(1, 2, 0)  # (n, n_outputs, d)
+    jacobian = decoder_jacobian(module, z)
     with torch.enable_grad():
         outputs = module.decoder(z).detach().requires_grad_()
         slope = torch.autograd.grad(module.likelihood.log_prob(x, outputs, mask).sum(), outputs)[0]
     gradient = (slope[:, None, :] @ jacobian)[:, 0, :] - z
     fisher = module.likelihood.fisher(outputs.detach(), mask)
-    precision = jacobian.mT @ (fisher[..., None] * jacobian) + basis
+    precision = jacobian.mT @ (fisher[..., None] * jacobian)
+    precision.diagonal(dim1=-2, dim2=-1).add_(1.0)
     return gradient, precision
 
 
@@ -131,14 +146,19 @@ def encoder_proposal(posterior: Posterior) -> GaussianProposal:
     )
 
 
-def propose(module: VAE, x: Tensor, mask: Tensor | None) -> list[GaussianProposal]:
-    """The mixture's parts in equal shares: q(z|x) and the Gaussian fitted to the decoder."""
+def propose(module: VAE, x: Tensor, mask: Tensor | None, refine: bool) -> list[GaussianProposal]:
+    """The mixture's parts: q(z|x) and, with refine, the Gaussian fitted to the decoder."""
     posterior = module.encode(x, mask)
     # A row far from all training rows can overflow the exponential; the prior's scale is enough.
     safe = Posterior(posterior.mean, posterior.log_variance.clamp(-40.0, 20.0))
     parts = [encoder_proposal(safe)]
+    return [*parts, find_mode(module, safe.mean, x, mask)] if refine else parts
+
+
+def is_differentiable(module: VAE, z: Tensor) -> bool:
+    """Whether torch.func can push a tangent through the decoder; warns where it can't."""
     try:
-        parts.append(find_mode(module, safe.mean, x, mask))
+        decoder_jacobian(module, z)
     except (RuntimeError, NotImplementedError) as error:
         warnings.warn(
             "torch.func could not differentiate the decoder, so the score falls back to draws "
@@ -146,10 +166,13 @@ def propose(module: VAE, x: Tensor, mask: Tensor | None) -> list[GaussianProposa
             f"differentiable torch operations. The cause: {error}",
             stacklevel=2,
         )
-    return parts
+        return False
+    return True
 
 
-def log_evidence(module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor) -> Evidence:
+def log_evidence(
+    module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor, refine: bool = True
+) -> Evidence:
     """Estimate log p(x) = log E_q [p(x, z) / q(z)] for every row, missing cells integrated out.
 
     Parameters
@@ -160,8 +183,10 @@ def log_evidence(module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor) -> 
         Cells in the model's units.
     noise : Tensor of shape (n_draws, d)
         Standard normal draws, the same for every row; each part of the mixture takes its share.
+    refine : bool
+        Whether the decoder proposes too.
     """
-    parts = propose(module, x, mask)
+    parts = propose(module, x, mask, refine)
     shares = noise.chunk(len(parts))
     z = torch.cat([part.draw(share) for part, share in zip(parts, shares, strict=True)], dim=1)
     log_shares = torch.tensor(
@@ -203,9 +228,9 @@ def score_rows(
     """
     module = copy.deepcopy(module).double().eval()
     device = next(module.likelihood.buffers()).device
-    n_components = module.encode(
-        torch.zeros(1, X.shape[1], dtype=torch.float64, device=device)
-    ).mean.shape[-1]
+    origin = torch.zeros(1, X.shape[1], dtype=torch.float64, device=device)
+    n_components = module.encode(origin).mean.shape[-1]
+    refine = is_differentiable(module, origin.new_zeros(1, n_components))
     noise = sobol_normal(n_draws, n_components, seed).to(device)
     scores, sizes = np.empty(X.shape[0]), np.empty(X.shape[0])
     for rows in gen_batches(X.shape[0], rows_per_chunk(module, n_draws, n_components)):
@@ -216,6 +241,7 @@ def score_rows(
                 torch.from_numpy(x).to(device),
                 None if mask is None else torch.from_numpy(mask).to(device, torch.float64),
                 noise,
+                refine,
             )
         scores[rows] = evidence.log_likelihood.cpu().numpy() + standardizer.log_jacobian(mask)
         sizes[rows] = evidence.effective_sample_size.cpu().numpy()

@@ -61,6 +61,10 @@ def global_state():
 
 @contextlib.contextmanager
 def nothing_global_moves():
+    # Somewhere new each time: a seed set twice would otherwise look like nothing.
+    np.random.random()  # noqa: NPY002
+    torch.rand(1)
+    random.random()
     before = global_state()
     yield
     after = global_state()
@@ -179,6 +183,19 @@ def test_nothing_global_moves(X, call, encoder, random_state):
     vae = small(encoder=encoder, random_state=random_state).fit(X)
     with nothing_global_moves():
         call(vae, X)
+
+
+def test_number_of_threads_stays(X):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        vae = small(max_epochs=1).fit(X).partial_fit(X)
+        vae.inverse_transform(vae.transform(X))
+        vae.score(X)
+        vae.sample(5)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("params", [{"lr": 1e6, "max_epochs": 20}, {"alpha": 2}])

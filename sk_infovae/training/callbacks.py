@@ -1,9 +1,10 @@
 """The callbacks that every fit brings: snapshots, progress line, scikit-learn's callbacks."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, LRScheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
@@ -106,22 +107,48 @@ class SklearnCallbacks(Callback):
             raise KeyboardInterrupt
 
 
-def early_stopping(patience: int, tol: float) -> EarlyStopping:
-    """Stop when the validation loss stands still, and restore the best weights."""
-    return EarlyStopping(
-        monitor="valid_loss",
-        patience=patience,
-        threshold=tol,
-        threshold_mode="abs",
-        load_best=True,
-        sink=_silent,
-    )
+class BestEpoch(Callback):
+    """Stops when the validation loss stands still, and restores the weights of the best epoch.
+
+    skorch's EarlyStopping restores the last epoch that was better by the tolerance; this one
+    restores the best, and takes it from `LastEpoch`, which must come before it.
+
+    Parameters
+    ----------
+    last_epoch : LastEpoch
+    patience : int
+        Epochs in a row that are not better before training stops.
+    tol : float
+        How much lower the validation loss must be to count as better.
+    """
+
+    def __init__(self, last_epoch: LastEpoch, patience: int, tol: float):
+        self.last_epoch = last_epoch
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin to count."""
+        self.best_, self.to_beat_, self.misses_, self.weights_ = math.inf, math.inf, 0, None
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare with the epochs before."""
+        loss = net.history[-1, "valid_loss"]
+        if loss < self.best_:
+            self.best_, self.weights_ = loss, self.last_epoch.weights_
+        if loss < self.to_beat_:
+            self.to_beat_, self.misses_ = loss - self.tol, 0
+        else:
+            self.misses_ += 1
+        if self.misses_ == self.patience:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the best weights back."""
+        if self.weights_ is not None:
+            net.module_.load_state_dict(self.weights_)
 
 
 def cosine_schedule(max_epochs: int) -> LRScheduler:
     """Learning rate from lr to 0 along half a cosine (Loshchilov and Hutter, arXiv 1608.03983)."""
     return LRScheduler(CosineAnnealingLR, T_max=max(1, max_epochs), event_name="lr")
-
-
-def _silent(text: str) -> None:
-    """Say nothing; ``verbose`` has its own line."""

@@ -1,6 +1,7 @@
 """The skorch net that trains the model: skorch's loop, with whole batches and every term kept."""
 
 import math
+import threading
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +14,14 @@ from sk_infovae.exceptions import TrainingDivergedError
 from sk_infovae.module import VAE
 from sk_infovae.objective import Terms
 from sk_infovae.training.dataset import Batch, Rows, WholeBatches
-from sk_infovae.training.interrupts import watch_ctrl_c
+from sk_infovae.training.interrupts import CtrlC, watch_ctrl_c
 
 EXPLODED = 1e4
 """An epoch's mean loss this many times the first batch's counts as diverged."""
+
+
+class StopTraining(KeyboardInterrupt):
+    """A callback asked to stop: no Ctrl-C, but skorch's loop ends in the same way."""
 
 
 class InfoVAENet(NeuralNet):
@@ -34,12 +39,21 @@ class InfoVAENet(NeuralNet):
         Latent dimension, the width of the noise.
     seed : int
         Seeds the shuffling and the noise.
+    earlier : list of dict
+        Epochs of the fits that this one goes on from. They stand apart while it trains, where
+        skorch's schedules and others count the epochs of one fit.
     """
 
-    def __init__(self, *args: Any, n_components: int, seed: int, **kwargs: Any):
+    def __init__(self, *args: Any, n_components: int, seed: int, earlier: list[Any], **kwargs: Any):
         self.n_components = n_components
         self.seed = seed
+        self.earlier = earlier
         super().__init__(*args, **kwargs)
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """Every epoch so far, those of earlier fits first."""
+        both = [*self.earlier, *(self.history or [])]
+        return [{**epoch, "epoch": number} for number, epoch in enumerate(both, start=1)]
 
     def initialize(self) -> "InfoVAENet":
         """Initialize as skorch does, and seed the generators."""
@@ -47,6 +61,7 @@ class InfoVAENet(NeuralNet):
         self._shuffle = torch.Generator().manual_seed(self.seed)
         self._train_noise = torch.Generator(self.device).manual_seed(self.seed)
         self._valid_noise = torch.Generator(self.device)
+        self._ctrl_c = CtrlC()
         self.interrupted_ = False
         return self
 
@@ -58,19 +73,22 @@ class InfoVAENet(NeuralNet):
     def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
         """Loader of whole batches; ``iterator_train__*`` and ``iterator_valid__*`` reach it."""
         prefix = "iterator_train" if training else "iterator_valid"
-        kwargs = self.get_params_for(prefix)
-        iterator = getattr(self, prefix)
-        if iterator is not DataLoader or {"sampler", "batch_sampler"} & set(kwargs):
-            return super().get_iterator(dataset, training=training)
+        loader, kwargs = getattr(self, prefix), self.get_params_for(prefix)
         batch_size = kwargs.pop("batch_size", self.batch_size)
-        sampler = WholeBatches(
-            len(dataset),
-            len(dataset) if batch_size == -1 else batch_size,
-            generator=self._shuffle if kwargs.pop("shuffle", training) else None,
-            drop_last=kwargs.pop("drop_last", False),
-        )
-        kwargs.setdefault("collate_fn", _keep)
-        return DataLoader(dataset, batch_sampler=sampler, **kwargs)
+        batch_size = len(dataset) if batch_size == -1 else batch_size
+        if not (isinstance(loader, type) and issubclass(loader, DataLoader)):
+            return loader(dataset, batch_size=batch_size, **kwargs)
+        if "sampler" in kwargs:
+            kwargs["batch_size"] = batch_size
+        elif "batch_sampler" not in kwargs:
+            kwargs["batch_sampler"] = WholeBatches(
+                len(dataset),
+                batch_size,
+                generator=self._shuffle if kwargs.pop("shuffle", training) else None,
+                drop_last=kwargs.pop("drop_last", False),
+            )
+        # A generator of our own: DataLoader would draw its workers' seeds from the global one.
+        return loader(dataset, **{"collate_fn": _keep, "generator": self._shuffle, **kwargs})
 
     def terms(self, batch: Batch, generator: torch.Generator) -> Terms:
         """The objective on one batch, with fresh noise from the generator."""
@@ -102,27 +120,34 @@ class InfoVAENet(NeuralNet):
         self._set_training(training)
         self._valid_noise.manual_seed(self.seed)
         totals, n_rows, n_batches = [0.0] * len(Terms._fields), 0, 0
-        for batch in iterator:
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
-            values = [term.item() for term in step["y_pred"]]
-            self._check_finite(values[0], prefix)
-            size = len(batch.x)
-            self.history.record_batch(prefix + "_loss", values[0])
-            self.history.record_batch(prefix + "_batch_size", size)
-            self.notify("on_batch_end", batch=batch, training=training, **step)
-            totals = [total + size * value for total, value in zip(totals, values, strict=True)]
-            n_rows, n_batches = n_rows + size, n_batches + 1
-        self.history.record(prefix + "_batch_count", n_batches)
-        for name, total in zip(Terms._fields, totals, strict=True):
-            self.history.record(f"{prefix}_{name}", total / n_rows)
-        loss = totals[0] / n_rows
-        self._check_finite(loss if abs(loss) < self._loss_limit else math.inf, prefix)
+        try:
+            for batch in iterator:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch, **fit_params)
+                values = [term.item() for term in step["y_pred"]]
+                self._check_loss(values[0], prefix)
+                size = len(batch.x)
+                totals = [total + size * v for total, v in zip(totals, values, strict=True)]
+                n_rows, n_batches = n_rows + size, n_batches + 1
+                self.history.record_batch(prefix + "_loss", values[0])
+                self.history.record_batch(prefix + "_batch_size", size)
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+        finally:  # an epoch that a callback stops half-way counts as far as it went
+            self.history.record(prefix + "_batch_count", n_batches)
+            for name, total in zip(Terms._fields, totals, strict=True):
+                self.history.record(f"{prefix}_{name}", total / max(n_rows, 1))
+        self._check_epoch(totals[0] / n_rows, prefix)
+
+    def _check_epoch(self, loss: float, prefix: str) -> None:
+        """Look for an explosion, and for weights that the last step broke; mark the best epoch."""
+        weights = torch.stack([p.detach().sum() for p in self.module_.parameters()])
+        sound = bool(weights.isfinite().all()) and abs(loss) < self._loss_limit
+        self._check_loss(loss if sound else math.inf, prefix)
         # skorch's Checkpoint and others ask which epochs were the best so far.
         self.history.record(f"{prefix}_loss_best", loss < self._best.get(prefix, math.inf))
         self._best[prefix] = min(loss, self._best.get(prefix, math.inf))
 
-    def _check_finite(self, loss: float, prefix: str) -> None:
+    def _check_loss(self, loss: float, prefix: str) -> None:
         if self._loss_limit is None:
             self._loss_limit = EXPLODED * (1 + abs(loss))
         if math.isfinite(loss):
@@ -141,32 +166,34 @@ class InfoVAENet(NeuralNet):
         """skorch's loop; tells a Ctrl-C from a callback that stops training."""
         self._loss_limit: Any = None
         self._best: dict[str, float] = {}
-        self._stopped_by_callback = False
-        with watch_ctrl_c() as ctrl_c:
+        with watch_ctrl_c() as self._ctrl_c:
             try:
                 return super().fit_loop(X, y, epochs, **kwargs)
-            except KeyboardInterrupt:
-                self.interrupted_ = ctrl_c.pressed or not self._stopped_by_callback
+            except KeyboardInterrupt as interrupt:
+                self.interrupted_ = not isinstance(interrupt, StopTraining)
                 raise
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Call every callback; remember that a KeyboardInterrupt came from one."""
-        try:
-            super().notify(method_name, **cb_kwargs)
-        except KeyboardInterrupt:
-            self._stopped_by_callback = True
-            raise
+        """Call every callback; one that stops training does not hide the moment from the others."""
+        getattr(self, method_name)(self, **cb_kwargs)
+        stop = None
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **cb_kwargs)
+            except KeyboardInterrupt as interrupt:
+                if self._ctrl_c.pressed:
+                    raise
+                stop = interrupt
+        if stop is not None:
+            raise StopTraining from stop
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Open a record for the epoch and drop the last one's batches."""
-        self._drop_batches()
+        self.drop_batches()
         super().on_epoch_begin(net, **kwargs)
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Drop the last epoch's batches."""
-        self._drop_batches()
-
-    def _drop_batches(self) -> None:
+    def drop_batches(self) -> None:
+        """Forget the single batches of the last epoch."""
         if self.history:
             self.history[-1]["batches"].clear()
 
@@ -179,14 +206,18 @@ def _keep(batch: Batch) -> Batch:
     return batch
 
 
+ONE_AT_A_TIME = threading.RLock()
+
+
 @contextmanager
 def private_rng(seed: int, device: str):
     """Seed torch's global generators inside, and put them back as they were.
 
-    Initialisation of the networks and dropout draw from them.
+    Initialisation of the networks and dropout draw from them. Threads take turns, or each would
+    draw from the other's seed.
     """
     devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with ONE_AT_A_TIME, torch.random.fork_rng(devices=devices):
         # torch.manual_seed would walk the stack for each kind of device that is not there.
         torch.default_generator.manual_seed(seed)
         if devices:
@@ -202,15 +233,15 @@ def detached_copy(tensors: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def tidy_history(history: Any) -> list[dict[str, float]]:
+def tidy_history(epochs: list[dict[str, Any]]) -> list[dict[str, float]]:
     """Epoch number and every term, train terms by their own names, ``valid_`` ones as they are."""
     return [
-        {"epoch": number}
+        {"epoch": epoch["epoch"]}
         | {name: epoch[f"train_{name}"] for name in Terms._fields}
         | {
             f"valid_{name}": epoch[f"valid_{name}"]
             for name in Terms._fields
             if f"valid_{name}" in epoch
         }
-        for number, epoch in enumerate(history, start=1)
+        for epoch in epochs
     ]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,11 @@ from sk_infovae.layout import TableLayout
 from sk_infovae.module import VAE
 from sk_infovae.objective import InfoVAELoss
 from sk_infovae.training.callbacks import (
+    BestEpoch,
     LastEpoch,
     ProgressLine,
     SklearnCallbacks,
     cosine_schedule,
-    early_stopping,
     load_optimizer_state,
     optimizer_state,
 )
@@ -101,8 +102,8 @@ class TrainingPlan:
     def make_net(self, module: VAE, seed: int, own: list[Any] | None = None) -> InfoVAENet:
         """Compose and initialize the net around the module.
 
-        Callbacks run in the order schedule, those of net_params, our own: an early stop comes
-        last, when everybody has seen the epoch. What net_params holds is cloned, never changed.
+        Callbacks run in the order schedule, those of net_params, our own. What net_params holds is
+        cloned, never changed.
         """
         given = {key: clone(value, safe=False) for key, value in self.net_params.items()}
         extra = given.pop("callbacks", None) or []
@@ -117,6 +118,7 @@ class TrainingPlan:
             criterion=self.loss,
             n_components=self.n_components,
             seed=seed,
+            earlier=[],
             lr=self.lr,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
@@ -144,25 +146,33 @@ class TrainingPlan:
         """
         last_epoch = LastEpoch()
         own: list[Any] = [("last_epoch", last_epoch)]
-        if self.verbose:
-            own.insert(0, ("progress_line", ProgressLine()))
-        if watcher is not None:
-            own.insert(0, ("sklearn_callbacks", watcher))
         if valid is not None and self.patience is not None:
-            own.append(("early_stopping", early_stopping(self.patience, self.tol)))
+            own.append(("best_epoch", BestEpoch(last_epoch, self.patience, self.tol)))
+        if watcher is not None:
+            own.append(("sklearn_callbacks", watcher))
+        if self.verbose:
+            own.append(("progress_line", ProgressLine()))
         net = self.make_net(module, seed, own)
         if previous is not None:
-            net.history_ = History(previous.history)
+            net.earlier = previous.epochs()
             if type(previous.optimizer_) is type(net.optimizer_):
                 load_optimizer_state(net, optimizer_state(previous))
         net.train_split = None if valid is None else predefined_split(valid)
-        with private_rng(seed, self.device):
-            net.partial_fit(rows)
-        net.train_split = None  # it holds rows
+        net.partial_fit(rows)
         if net.interrupted_:
             last_epoch.restore(net)
+        net.drop_batches()
+        net.history_, net.earlier = History(net.epochs()), []
+        # These hold rows, or copies of the weights.
+        net.train_split, net.callbacks = None, []
+        net.callbacks_ = [pair for pair in net.callbacks_ if pair not in own]
         net._set_training(False)
         return net
+
+
+def _is_schedule(callback: Any) -> bool:
+    callback = callback[1] if isinstance(callback, tuple) else callback
+    return isinstance(callback, LRScheduler) or callback is LRScheduler
 
 
 def train_table(
@@ -208,12 +218,11 @@ def train_table(
         n_epochs = len(previous.history)
         module = copy.deepcopy(previous.plain_module)
     plan = TrainingPlan.from_params(params, one_pass=one_pass)
-    return plan.train(module, layout.seed_for("train", n_epochs), rows, valid, previous, watcher)
-
-
-def _is_schedule(callback: Any) -> bool:
-    callback = callback[1] if isinstance(callback, tuple) else callback
-    return isinstance(callback, LRScheduler) or callback is LRScheduler
+    seed = layout.seed_for("train", n_epochs)
+    # Only networks of the user's own draw from the global generators, by dropout say.
+    private = private_rng(seed, plan.device) if layout.architecture.is_custom else nullcontext()
+    with private:
+        return plan.train(module, seed, rows, valid, previous, watcher)
 
 
 def check_net_params(net_params: Mapping[str, Any]) -> None:
@@ -245,7 +254,7 @@ def resolve_device(device: str | torch.device) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device must be 'auto' or a torch device that is present, got {device!r}: {error}"
