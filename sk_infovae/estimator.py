@@ -314,7 +314,7 @@ class InfoVAETransformer(
         """
         check_is_fitted(self)
         index = Z.index if is_frame(Z) and hasattr(Z, "index") else None
-        Z = check_array(to_cpu(Z), dtype=np.float32, order="C", input_name="Z")
+        Z = np.array(check_array(to_cpu(Z), dtype=np.float32, input_name="Z"), order="C")
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"Z must have n_components={self._n_features_out} columns, as transform returns "

@@ -107,7 +107,7 @@ def _measure_dense(X: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     parts = []
     width = max(1, BLOCK_CELLS // X.shape[0])
     for columns in gen_batches(X.shape[1], width):
-        block = X[:, columns].astype(np.float64)
+        block = np.array(X[:, columns], dtype=np.float64, order="C")
         with np.errstate(invalid="ignore"):
             scaler = StandardScaler().fit(block)
         parts.append(

@@ -811,7 +811,7 @@ def test_ctrl_c_before_an_epoch_ends_leaves_the_model_of_before(X):
 def test_ctrl_c_while_going_on_leaves_the_last_finished_epoch(X, method):
     vae = small(warm_start=True, early_stopping=False).fit(X)
     kept, before = weights(vae), vae.history_
-    vae.set_params(net_params={"callbacks": [CtrlC("training batch", 6)]})
+    vae.set_params(net_params={"callbacks": [CtrlC("training batch", 1)]})
     interrupted(getattr(vae, method), X)
     assert same_weights(weights(vae), kept)
     assert vae.history_ == before

@@ -19,6 +19,9 @@ from sk_infovae.training.interrupts import CtrlC, watch_ctrl_c
 EXPLODED = 1e4
 """An epoch's mean loss this many times the first batch's counts as diverged."""
 
+BROKEN = 1e10
+"""Weights of this norm are no model of standardised columns."""
+
 
 class StopTraining(KeyboardInterrupt):
     """A callback asked to stop: no Ctrl-C, but skorch's loop ends in the same way."""
@@ -88,7 +91,8 @@ class InfoVAENet(NeuralNet):
                 drop_last=kwargs.pop("drop_last", False),
             )
         # A generator of our own: DataLoader would draw its workers' seeds from the global one.
-        return loader(dataset, **{"collate_fn": _keep, "generator": self._shuffle, **kwargs})
+        workers = torch.Generator().manual_seed(self.seed)
+        return loader(dataset, **{"collate_fn": _keep, "generator": workers, **kwargs})
 
     def terms(self, batch: Batch, generator: torch.Generator) -> Terms:
         """The objective on one batch, with fresh noise from the generator."""
@@ -140,8 +144,8 @@ class InfoVAENet(NeuralNet):
 
     def _check_epoch(self, loss: float, prefix: str) -> None:
         """Look for an explosion, and for weights that the last step broke; mark the best epoch."""
-        weights = torch.stack([p.detach().sum() for p in self.module_.parameters()])
-        sound = bool(weights.isfinite().all()) and abs(loss) < self._loss_limit
+        weights = torch.stack([p.detach().norm() for p in self.module_.parameters()])
+        sound = bool((weights < BROKEN).all()) and abs(loss) < self._loss_limit
         self._check_loss(loss if sound else math.inf, prefix)
         # skorch's Checkpoint and others ask which epochs were the best so far.
         self.history.record(f"{prefix}_loss_best", loss < self._best.get(prefix, math.inf))
