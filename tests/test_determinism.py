@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae.divergences import MMD
 
 
 def small(**params):
@@ -41,6 +42,13 @@ class DropoutEncoder(nn.Module):
 
     def forward(self, x):
         return self.layers(x)
+
+
+class DrawingMMD(MMD):
+    """A divergence of the user's own that draws from torch's global generator."""
+
+    def __call__(self, z, posterior):
+        return super().__call__(z + 0.1 * torch.randn_like(z), posterior)
 
 
 def global_state():
@@ -196,6 +204,15 @@ def test_number_of_threads_stays(X):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    "params", [{"divergence": DrawingMMD()}, {"activation": nn.RReLU}], ids=["divergence", "layer"]
+)
+def test_other_parts_that_draw_are_seeded_too(X, params):
+    with nothing_global_moves():
+        one = small(**params).fit(X)
+    np.testing.assert_array_equal(small(**params).fit(X).transform(X), one.transform(X))
 
 
 @pytest.mark.parametrize("params", [{"lr": 1e6, "max_epochs": 20}, {"alpha": 2}])

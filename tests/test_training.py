@@ -713,6 +713,9 @@ class CtrlC(Callback):
     def on_epoch_end(self, net, **kwargs):
         self.press("epoch ends", net)
 
+    def on_train_end(self, net, **kwargs):
+        self.press("train ends", net)
+
 
 class PressingEncoder(nn.Module):
     """Presses Ctrl-C in the forward pass of one training batch."""
@@ -764,6 +767,13 @@ def test_ctrl_c_leaves_a_model_that_can_be_used(X):
     np.testing.assert_array_equal(copy.deepcopy(vae).transform(X), Z)
     vae.set_params(net_params=None).partial_fit(X)
     assert vae.n_iter_ == 3
+
+
+def test_ctrl_c_when_training_has_ended_loses_nothing(X, snapshots):
+    vae = small(CtrlC("train ends", 3), snapshots, early_stopping=False, max_epochs=3)
+    interrupted(vae.fit, X)
+    assert vae.n_iter_ == 3
+    assert same_weights(weights(vae), snapshots.log[2])
 
 
 def test_ctrl_c_in_the_forward_pass(X):
@@ -869,6 +879,15 @@ class Stop(Callback):
         if (place, len(net.history)) == (self.place, self.epoch):
             raise KeyboardInterrupt
 
+    def on_epoch_begin(self, net, **kwargs):
+        self.stop("epoch begins", net)
+
+    def on_batch_begin(self, net, training, **kwargs):
+        self.stop("training batch begins" if training else "validation batch begins", net)
+
+    def on_train_end(self, net, **kwargs):
+        self.stop("train ends", net)
+
     def on_batch_end(self, net, training, **kwargs):
         self.stop("training batch" if training else "validation batch", net)
 
@@ -890,17 +909,31 @@ def test_a_callback_that_stops_does_not_cost_its_own_epoch(X, snapshots):
     assert same_weights(weights(vae), snapshots.log[2])
 
 
-@pytest.mark.parametrize("place", ["training batch", "validation batch"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "epoch begins",
+        "training batch begins",
+        "training batch",
+        "validation batch begins",
+        "validation batch",
+    ],
+)
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_a_callback_that_stops_within_an_epoch_is_no_error(X, place, early_stopping):
     vae = small(Stop(place, 3), early_stopping=early_stopping, max_epochs=10)
     vae.fit(X, X_val=table(30, 1))
     assert vae.n_iter_ == len(vae.history_)
     assert vae.n_iter_ in (2, 3)
-    assert all("loss" in epoch for epoch in vae.history_)
+    assert all(epoch["loss"] > 1 for epoch in vae.history_)  # as in every epoch that saw rows
     assert np.isfinite(vae.transform(X)).all()
     vae.set_params(net_params=None).partial_fit(X)
     assert vae.history_[-1]["epoch"] == vae.n_iter_
+
+
+def test_a_callback_that_stops_when_training_has_ended_is_no_error(X):
+    vae = small(Stop("train ends", 3), early_stopping=False, max_epochs=3).fit(X)
+    assert vae.n_iter_ == 3
 
 
 # --- progress
@@ -936,3 +969,12 @@ def test_quiet_by_default(X, capsys):
     vae = small().fit(X).partial_fit(X)
     vae.score(X)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_row_far_outside_the_training_rows_is_no_divergence(X):
+    """A column that is constant in training has the smallest noise that there is."""
+    flat = np.column_stack([X, np.zeros(len(X))])
+    held_out = flat.copy()
+    held_out[0, -1] = 1e6
+    vae = small(max_epochs=30, lr=1e-2).fit(flat, X_val=held_out)
+    assert vae.history_[-1]["valid_loss"] > 1e6

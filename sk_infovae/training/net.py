@@ -143,9 +143,13 @@ class InfoVAENet(NeuralNet):
         self._check_epoch(totals[0] / n_rows, prefix)
 
     def _check_epoch(self, loss: float, prefix: str) -> None:
-        """Look for an explosion, and for weights that the last step broke; mark the best epoch."""
+        """Look for an explosion, and for weights that the last step broke; mark the best epoch.
+
+        A validation loss may be as large as it likes: a row far outside is no fault of training.
+        """
         weights = torch.stack([p.detach().norm() for p in self.module_.parameters()])
-        sound = bool((weights < BROKEN).all()) and abs(loss) < self._loss_limit
+        exploded = prefix == "train" and abs(loss) > self._loss_limit
+        sound = bool((weights < BROKEN).all()) and not exploded
         self._check_loss(loss if sound else math.inf, prefix)
         # skorch's Checkpoint and others ask which epochs were the best so far.
         self.history.record(f"{prefix}_loss_best", loss < self._best.get(prefix, math.inf))
