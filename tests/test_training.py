@@ -895,15 +895,23 @@ class Stop(Callback):
         self.stop("epoch ends", net)
 
 
+def stops(vae, *args, **kwargs):
+    """Fit; a KeyboardInterrupt that got out would end pytest as well."""
+    try:
+        return vae.fit(*args, **kwargs)
+    except KeyboardInterrupt:
+        pytest.fail("a callback that stops training is a normal stop")
+
+
 def test_a_callback_that_stops_at_the_end_of_an_epoch_is_no_error(X, snapshots):
-    vae = small(snapshots, Stop("epoch ends", 3), early_stopping=False, max_epochs=10).fit(X)
+    vae = stops(small(snapshots, Stop("epoch ends", 3), early_stopping=False, max_epochs=10), X)
     assert vae.n_iter_ == len(vae.history_) == 3
     assert same_weights(weights(vae), snapshots.log[2])
 
 
 def test_a_callback_that_stops_does_not_cost_its_own_epoch(X, snapshots):
     # The loss falls in every epoch here, so the third is the best.
-    vae = small(snapshots, Stop("epoch ends", 3), max_epochs=10, tol=0.0).fit(X)
+    vae = stops(small(snapshots, Stop("epoch ends", 3), max_epochs=10, tol=0.0), X)
     losses = [epoch["valid_loss"] for epoch in vae.history_]
     assert np.argmin(losses) == 2
     assert same_weights(weights(vae), snapshots.log[2])
@@ -922,7 +930,7 @@ def test_a_callback_that_stops_does_not_cost_its_own_epoch(X, snapshots):
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_a_callback_that_stops_within_an_epoch_is_no_error(X, place, early_stopping):
     vae = small(Stop(place, 3), early_stopping=early_stopping, max_epochs=10)
-    vae.fit(X, X_val=table(30, 1))
+    stops(vae, X, X_val=table(30, 1))
     assert vae.n_iter_ == len(vae.history_)
     assert vae.n_iter_ in (2, 3)
     assert all(epoch["loss"] > 1 for epoch in vae.history_)  # as in every epoch that saw rows
@@ -932,7 +940,7 @@ def test_a_callback_that_stops_within_an_epoch_is_no_error(X, place, early_stopp
 
 
 def test_a_callback_that_stops_when_training_has_ended_is_no_error(X):
-    vae = small(Stop("train ends", 3), early_stopping=False, max_epochs=3).fit(X)
+    vae = stops(small(Stop("train ends", 3), early_stopping=False, max_epochs=3), X)
     assert vae.n_iter_ == 3
 
 
@@ -975,6 +983,6 @@ def test_a_row_far_outside_the_training_rows_is_no_divergence(X):
     """A column that is constant in training has the smallest noise that there is."""
     flat = np.column_stack([X, np.zeros(len(X))])
     held_out = flat.copy()
-    held_out[0, -1] = 1e6
+    held_out[:, -1] = 500.0
     vae = small(max_epochs=30, lr=1e-2).fit(flat, X_val=held_out)
-    assert vae.history_[-1]["valid_loss"] > 1e6
+    assert vae.history_[-1]["valid_loss"] > 1e5

@@ -54,9 +54,10 @@ class InfoVAENet(NeuralNet):
         super().__init__(*args, **kwargs)
 
     def epochs(self) -> list[dict[str, Any]]:
-        """Every epoch so far, those of earlier fits first."""
-        both = [*self.earlier, *(self.history or [])]
-        return [{**epoch, "epoch": number} for number, epoch in enumerate(both, start=1)]
+        """Every epoch that saw a row, those of earlier fits first."""
+        begun = [*self.earlier, *(self.history or [])]
+        trained = [epoch for epoch in begun if epoch.get("train_batch_count")]
+        return [{**epoch, "epoch": number} for number, epoch in enumerate(trained, start=1)]
 
     def initialize(self) -> "InfoVAENet":
         """Initialize as skorch does, and seed the generators."""
@@ -170,16 +171,24 @@ class InfoVAENet(NeuralNet):
             "encoder or decoder of your own."
         )
 
-    def fit_loop(self, X: Rows, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
-        """skorch's loop; tells a Ctrl-C from a callback that stops training."""
-        self._loss_limit: Any = None
-        self._best: dict[str, float] = {}
+    def partial_fit(self, X: Rows, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
+        """skorch's own, which a callback may stop at any moment; a Ctrl-C sets interrupted_."""
         with watch_ctrl_c() as self._ctrl_c:
             try:
-                return super().fit_loop(X, y, epochs, **kwargs)
-            except KeyboardInterrupt as interrupt:
-                self.interrupted_ = not isinstance(interrupt, StopTraining)
-                raise
+                return super().partial_fit(X, y, classes, **kwargs)
+            except KeyboardInterrupt as interrupt:  # as training begins or ends
+                self.interrupted_ |= not isinstance(interrupt, StopTraining)
+                return self
+
+    def fit_loop(self, X: Rows, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
+        """skorch's loop; skorch ends it quietly at any KeyboardInterrupt."""
+        self._loss_limit: Any = None
+        self._best: dict[str, float] = {}
+        try:
+            return super().fit_loop(X, y, epochs, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            self.interrupted_ = not isinstance(interrupt, StopTraining)
+            raise
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call every callback; one that stops training does not hide the moment from the others."""
