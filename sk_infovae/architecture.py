@@ -43,9 +43,11 @@ class Architecture:
 
     @property
     def is_custom(self) -> bool:
-        """Whether any part of the networks is the user's own."""
+        """Whether any part is the user's own, and so may draw random numbers of its own."""
         parts = (self.encoder, self.decoder, self.activation)
-        return not all(part is None or isinstance(part, str) for part in parts)
+        if not all(part is None or isinstance(part, str) for part in parts):
+            return True
+        return not set(map(type, self.likelihoods)) <= set(LIKELIHOODS.values())
 
     def build(self) -> VAE:
         """Make the module with freshly drawn weights (from torch's global generator)."""

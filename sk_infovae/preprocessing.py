@@ -108,7 +108,7 @@ def _measure_dense(X: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     width = max(1, BLOCK_CELLS // X.shape[0])
     for columns in gen_batches(X.shape[1], width):
         block = np.array(X[:, columns], dtype=np.float64, order="C")
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             scaler = StandardScaler().fit(block)
         parts.append(
             (

@@ -71,7 +71,8 @@ def _cast_cells(column: NDArray[np.float64], kind: str, dtype: Any) -> NDArray[A
     if kind == "bool":
         return column > 0.5
     if kind == "int":
-        limits = np.iinfo(str(dtype).lower().removesuffix("[pyarrow]"))
+        name = str(dtype).lower().removesuffix("[pyarrow]").replace("128", "64")
+        limits = np.iinfo(name)
         # The largest float64 below 2**63 is 2**63 - 1024: clip to what survives the cast.
         top = np.nextafter(float(limits.max) + 1, 0) if limits.bits == 64 else float(limits.max)
         return np.clip(np.rint(column), float(limits.min), top).astype(limits.dtype)

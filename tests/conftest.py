@@ -1,6 +1,12 @@
-"""Shared by all tests: the folder itself is on the path, for ``oracles``."""
+"""Shared by all tests: one thread, and the folder itself on the path, for ``oracles``.
 
+The tensors of the tests are small; two threads on two cores that also run worker processes wait
+for each other far longer than they compute.
+"""
+
+import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))

@@ -150,8 +150,9 @@ def test_early_stopping_restores_the_best_weights(X, snapshots, patience):
     assert not same_weights(snapshots.log[best], snapshots.log[-1])
 
 
-def test_the_best_weights_are_restored_at_the_last_epoch_too(X, snapshots):
-    vae = small(snapshots, max_epochs=12, lr=0.1, n_iter_no_change=100, tol=0.0).fit(X)
+@pytest.mark.parametrize("tol", [0.0, 1.0])
+def test_the_best_weights_are_restored_at_the_last_epoch_too(X, snapshots, tol):
+    vae = small(snapshots, max_epochs=12, lr=0.1, n_iter_no_change=100, tol=tol).fit(X)
     losses = [epoch["valid_loss"] for epoch in vae.history_]
     assert len(losses) == 12
     assert np.argmin(losses) < 11

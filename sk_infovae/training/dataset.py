@@ -135,4 +135,4 @@ class WholeBatches(Sampler):
             if self.generator is None
             else torch.randperm(self.n_rows, generator=self.generator)
         )
-        return iter(order[: sum(self.sizes)].split(self.sizes))
+        yield from order[: sum(self.sizes)].split(self.sizes)

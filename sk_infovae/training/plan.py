@@ -42,6 +42,11 @@ class LossFactory:
     def __init__(self, alpha: float, lambd: float, divergence: Divergence):
         self.arguments = (alpha, lambd, divergence)
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether the divergence is the user's own."""
+        return type(self.arguments[-1]) not in DIVERGENCES.values()
+
     def __call__(self) -> InfoVAELoss:
         """Return a new loss."""
         return InfoVAELoss(*self.arguments)
@@ -219,9 +224,9 @@ def train_table(
         module = copy.deepcopy(previous.plain_module)
     plan = TrainingPlan.from_params(params, one_pass=one_pass)
     seed = layout.seed_for("train", n_epochs)
-    # Only networks of the user's own draw from the global generators, by dropout say.
-    private = private_rng(seed, plan.device) if layout.architecture.is_custom else nullcontext()
-    with private:
+    # Only parts of the user's own draw from the global generators, dropout say.
+    custom = layout.architecture.is_custom or plan.loss.is_custom
+    with private_rng(seed, plan.device) if custom else nullcontext():
         return plan.train(module, seed, rows, valid, previous, watcher)
 
 
