@@ -19,4 +19,5 @@ class Posterior(NamedTuple):
     def kl(self) -> Tensor:
         """KL(q(z|x) || N(0, I)) = 1/2 sum_l (m_l^2 + v_l - log v_l - 1), nats, ``(..., n)``."""
         mean, log_variance = self
-        return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(-1)
+        terms = mean.square() + log_variance.exp() - log_variance
+        return 0.5 * (terms.sum(-1) - mean.shape[-1])

@@ -1,5 +1,7 @@
 """Squared maximum mean discrepancy to the prior."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,8 @@ class MMD(Divergence):
         if n < 2:
             return z.sum((-2, -1)) * 0.0
         s2 = self._bandwidth(d)
-        qq = kernel_pair_sum(z, s2) / (n * (n - 1))
+        pair_sum, _ = GaussianPairSum.apply(z, s2)
+        qq = pair_sum / (n * (n - 1))
         qp = (s2 / (s2 + 1)) ** (d / 2) * torch.exp(z.square().sum(-1) * (-0.5 / (s2 + 1))).mean(-1)
         pp = (s2 / (s2 + 2)) ** (d / 2)
         return qq - 2 * qp + pp
@@ -54,17 +57,37 @@ class MMD(Divergence):
         return s2
 
 
-def kernel_pair_sum(z: Tensor, s2: float) -> Tensor:
-    """Sum over i != j of exp(-|z_i - z_j|^2 / (2 s2)) for z ``(..., n, d)``.
+class GaussianPairSum(torch.autograd.Function):
+    """Sum over i != j of K_ij = exp(-|z_i - z_j|^2 / (2 s2)) for z ``(..., n, d)``.
 
-    The exponent is one inner product of widened vectors,
-    ``[z_i, -|z_i|^2 / 2, 1] . [z_j, 1, -|z_j|^2 / 2]``: the only n by n arrays are this product,
-    its exponential, and one gradient, which autograd turns back into two matrix products.
+    Its gradient, d/dz_i = 2 / s2 [ (K z)_i - (K 1)_i z_i ], is one matrix product with the kernel
+    matrix of the forward pass; autograd would walk back through every step that made it, at twice
+    the time. Second derivatives are not provided.
     """
-    # Distances don't change under a shift, but float32 loses digits of large norms.
-    z = z - z.mean(-2, keepdim=True)
-    half_norms = 0.5 * z.square().sum(-1, keepdim=True)
-    ones = torch.ones_like(half_norms)
-    left = torch.cat([z, -half_norms, ones], -1) / s2
-    right = torch.cat([z, ones, -half_norms], -1)
-    return torch.exp(left @ right.mT).sum((-2, -1)) - z.shape[-2]
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, s2: float) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Return the sum ``(...)`` and K ``(..., n, n)``, which the backward pass needs."""
+        # Distances don't change under a shift, but float32 loses digits of large norms.
+        z = (z - z.mean(-2, keepdim=True)) * s2**-0.5
+        half_norms = -0.5 * z.square().sum(-1, keepdim=True)
+        kernel = (z @ z.mT + half_norms + half_norms.mT).exp()
+        return kernel.sum((-2, -1)) - z.shape[-2], kernel
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep z and K; no gradient flows into K itself."""
+        z, ctx.s2 = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(z, output[1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        """The formula of the class docstring, shifted as in the forward pass."""
+        z, kernel = ctx.saved_tensors
+        z = z - z.mean(-2, keepdim=True)
+        pull = kernel @ z - kernel.sum(-1, keepdim=True) * z
+        return (2 / ctx.s2) * grad[..., None, None] * pull, None

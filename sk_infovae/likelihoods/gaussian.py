@@ -48,18 +48,24 @@ class Gaussian(Likelihood):
 
     def noise_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Noise variance per column in standardised units."""
-        return self.floor + parameters["log_variance"].exp()
+        return self.log_variance(parameters).exp()
+
+    def log_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """``log v = log(floor + exp(rho))``, in one stable step."""
+        rho = parameters["log_variance"]
+        return torch.logaddexp(rho, rho.new_tensor(math.log(self.floor)))
 
     def log_prob(
         self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
     ) -> Tensor:
         """Log density, see `Likelihood.log_prob`."""
-        variance = self.noise_variance(parameters)
+        log_variance = self.log_variance(parameters)
+        precision = torch.exp(-log_variance)
         squares = (x - outputs).square()
-        constants = variance.log() + LOG_2PI
         if mask is None:
-            return -0.5 * (squares @ (1 / variance) + constants.sum(-1, keepdim=True))
-        return -0.5 * ((squares * mask) @ (1 / variance) + mask @ constants)
+            constant = log_variance.sum(-1, keepdim=True) + x.shape[-1] * LOG_2PI
+            return -0.5 * (squares @ precision + constant)
+        return -0.5 * ((squares * mask) @ precision + mask @ (log_variance + LOG_2PI))
 
     def mean(self, outputs: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """The outputs themselves."""
