@@ -227,13 +227,14 @@ class InfoVAETransformer(
         X : {ndarray, CSR matrix, DataFrame, CPU torch tensor} of shape (n_samples, n_features)
             Numbers and booleans; NaN and None are missing cells. At least 2 rows.
         y : ignored
-            Here for scikit-learn's sake.
+            Only for scikit-learn's conventions.
         X_val : like X, default=None
             Rows to validate on instead of a part of X.
 
         Returns
         -------
         self : InfoVAETransformer
+            The fitted estimator.
 
         Raises
         ------
@@ -262,10 +263,12 @@ class InfoVAETransformer(
         ----------
         X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
         y : ignored
+            Only for scikit-learn's conventions.
 
         Returns
         -------
         self : InfoVAETransformer
+            The fitted estimator.
         """
         train_estimator(self, X, resume=True, one_pass=True)
         return self
@@ -295,6 +298,7 @@ class InfoVAETransformer(
         Returns
         -------
         mean, std : ndarray of shape (n_samples, n_components), float32
+            In units of the prior's standard deviation.
         """
         check_is_fitted(self)
         return self._model().posterior(read_table(self, X))
@@ -305,6 +309,7 @@ class InfoVAETransformer(
         Parameters
         ----------
         Z : array-like of shape (n_samples, n_components)
+            Codes, as transform returns them.
 
         Returns
         -------
@@ -330,7 +335,9 @@ class InfoVAETransformer(
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows.
         random_state : int, RandomState or None, default=None
+            An int gives the same rows again.
 
         Returns
         -------
@@ -377,10 +384,12 @@ class InfoVAETransformer(
         ----------
         X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
         y : ignored
+            Only for scikit-learn's conventions.
 
         Returns
         -------
         score : float
+            The higher, the better the model explains the rows.
         """
         return float(np.mean(self.score_samples(X)))
 
