@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sk_infovae.training.callbacks import load_optimizer_state, optimizer_state
 from sk_infovae.training.net import InfoVAENet, private_rng
-from sk_infovae.training.plan import TrainingPlan
+from sk_infovae.training.plan import TrainingPlan, resolve_device
 
 
 def net_state(net: InfoVAENet) -> dict[str, Any]:
@@ -25,11 +25,19 @@ def net_state(net: InfoVAENet) -> dict[str, Any]:
 
 
 def rebuild_net(estimator: Any, state: dict[str, Any]) -> InfoVAENet:
-    """Build the net that `net_state` described, to go on with the estimator's parameters."""
+    """Build the net that `net_state` described, to go on with the estimator's parameters.
+
+    A device that this machine does not have is replaced by the CPU.
+    """
+    params = estimator.get_params(deep=False)
+    try:
+        resolve_device(params["device"])
+    except ValueError:
+        params["device"] = "cpu"
     with private_rng(0, "cpu"):
         module = estimator._layout.architecture.build()
     module.load_state_dict(_to_torch(state["weights"]))
-    net = TrainingPlan.from_params(estimator.get_params(deep=False)).make_net(module, state["seed"])
+    net = TrainingPlan.from_params(params).make_net(module, state["seed"])
     if type(net.optimizer_).__name__ == state["optimizer_class"]:
         load_optimizer_state(
             net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}

@@ -425,3 +425,11 @@ def test_html_representation(X):
 
 def test_representation_shows_what_was_changed():
     assert repr(InfoVAETransformer(3, alpha=0.9)) == "InfoVAETransformer(alpha=0.9, n_components=3)"
+
+
+def test_a_device_that_is_not_here_does_not_stop_loading(X):
+    """A model that was trained on another machine's device transforms on the CPU."""
+    vae = small().fit(X)
+    Z = vae.transform(X)
+    again = pickle.loads(pickle.dumps(vae.set_params(device="cuda:99")))
+    np.testing.assert_array_equal(again.transform(X), Z)

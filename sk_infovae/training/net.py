@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from sk_infovae.exceptions import TrainingDivergedError
 from sk_infovae.module import VAE
 from sk_infovae.objective import Terms
-from sk_infovae.training.dataset import Batch, Rows, WholeBatches
+from sk_infovae.training.dataset import Batch, Rows, WholeBatches, WholeBatchLoader
 from sk_infovae.training.interrupts import CtrlC, watch_ctrl_c
 
 EXPLODED = 1e4
@@ -74,6 +74,10 @@ class InfoVAENet(NeuralNet):
         """The module itself, also where skorch wrapped it in ``torch.compile``."""
         return getattr(self.module_, "_orig_mod", self.module_)
 
+    def torch_compile(self, module: Any, name: str) -> Any:
+        """Compile the networks only: torch's compiler warns about MMD's autograd function."""
+        return super().torch_compile(module, name) if name == "module" else module
+
     def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
         """Loader of whole batches; ``iterator_train__*`` and ``iterator_valid__*`` reach it."""
         prefix = "iterator_train" if training else "iterator_valid"
@@ -93,6 +97,7 @@ class InfoVAENet(NeuralNet):
             )
         # A generator of our own: DataLoader would draw its workers' seeds from the global one.
         workers = torch.Generator().manual_seed(self.seed)
+        loader = WholeBatchLoader if loader is DataLoader else loader
         return loader(dataset, **{"collate_fn": _keep, "generator": workers, **kwargs})
 
     def terms(self, batch: Batch, generator: torch.Generator) -> Terms:
