@@ -1,6 +1,7 @@
 """What a column is: its name, its kind, and the container that it came in."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -61,7 +62,7 @@ class Schema:
 
         return pl.DataFrame(
             [
-                pl.Series(name, column).cast(dtype)
+                pl.Series(name, column).cast(pl.Float64 if dtype == pl.Null else dtype)
                 for name, column, dtype in zip(self.names or [], columns, self.dtypes, strict=True)
             ]
         )
@@ -94,10 +95,12 @@ def check_readable(X: Any) -> None:
     """
     if not is_frame(X):
         return
+    if X.shape[1] == 0:
+        raise SchemaError(f"X must have at least one column, got shape={X.shape}.")
     unreadable = [
-        f"{name!r} ({dtype})"
-        for name, dtype in nw.from_native(X, eager_only=True).schema.items()
-        if not (dtype == nw.Boolean or dtype.is_integer() or dtype.is_float())
+        f"{column.name!r} ({column.dtype})"
+        for column in nw.from_native(X, eager_only=True).iter_columns()
+        if not _is_readable(column)
     ]
     if unreadable:
         raise SchemaError(
@@ -105,6 +108,17 @@ def check_readable(X: Any) -> None:
             "Encode them before (OrdinalEncoder, OneHotEncoder in a ColumnTransformer), convert "
             "them to a numeric dtype, or drop them."
         )
+
+
+def _is_readable(column: nw.Series) -> bool:
+    """Whether a column holds numbers or booleans, or nothing at all."""
+    dtype = column.dtype
+    if dtype == nw.Boolean or dtype.is_integer() or dtype.is_float():
+        return True
+    if dtype == nw.Object:  # a pandas column that None, say, kept from a dtype of its own
+        return all(isinstance(cell, Real) for cell in column.drop_nulls().to_list())
+    # A column of None alone has no dtype to speak of: text to pandas, null to polars.
+    return dtype in (nw.String, nw.Unknown) and column.null_count() == len(column)
 
 
 def read_schema(X: Any, n_columns: int) -> Schema:

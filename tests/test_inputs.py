@@ -700,3 +700,21 @@ def test_device_by_name_and_by_object(X, device):
     vae = small(device=device).fit(X)
     assert next(vae.module_.parameters()).device.type == "cpu"
     everything_works(vae, X)
+
+
+def test_columns_of_none_and_of_objects():
+    """None has no dtype of its own: text to pandas, null to polars, an object beside numbers."""
+    numbers = np.random.default_rng(0).normal(size=30)
+    columns = {"x": numbers, "nothing": [None] * 30}
+    pandas = pd.DataFrame(columns | {"some": pd.Series([1, None, 2.5] * 10, dtype=object)})
+    polars = pl.DataFrame(columns | {"some": [1.0, None, 2.5] * 10})
+    array = np.column_stack([numbers, np.full(30, np.nan), np.array([1, np.nan, 2.5] * 10)])
+    expected = small().fit_transform(array)
+    for frame in (pandas, polars):
+        vae = small().fit(frame)
+        np.testing.assert_array_equal(vae.transform(frame), expected)
+        back = vae.inverse_transform(expected)
+        assert list(back.columns) == ["x", "nothing", "some"]
+        assert np.isfinite(np.asarray(back, dtype=float)).all()
+    with pytest.raises(SchemaError, match="'some'"):
+        small().fit(pandas.assign(some=["1", None, 2.5] * 10))

@@ -233,7 +233,7 @@ def test_columns_that_are_no_numbers_are_named(cells, library):
         pd.DataFrame({"bad one": pd.Categorical(["x", "y"])}),
         pd.DataFrame({"bad one": pd.Categorical([1, 2])}),
         pd.DataFrame({"bad one": np.array([1.0, "x"], dtype=object)}),
-        pd.DataFrame({"bad one": np.array([1.0, 2.0], dtype=object)}),
+        pd.DataFrame({"bad one": np.array([1.0, object()], dtype=object)}),
         pd.DataFrame({"bad one": [1 + 2j, 0j]}),
         pl.DataFrame({"bad one": pl.Series(["x", "y"], dtype=pl.Categorical)}),
         pl.DataFrame({"bad one": [[1, 2], [3]]}),
