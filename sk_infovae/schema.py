@@ -96,7 +96,9 @@ def check_readable(X: Any) -> None:
     if not is_frame(X):
         return
     if X.shape[1] == 0:
-        raise SchemaError(f"X must have at least one column, got shape={X.shape}.")
+        raise SchemaError(
+            f"Found a DataFrame with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
+        )
     unreadable = [
         f"{column.name!r} ({column.dtype})"
         for column in nw.from_native(X, eager_only=True).iter_columns()
