@@ -97,7 +97,7 @@ def check_readable(X: Any) -> None:
         return
     if X.shape[1] == 0:
         raise SchemaError(
-            f"Found a DataFrame with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
+            f"Found a DataFrame with 0 feature(s) (shape={X.shape}) while a minimum of 1 is needed."
         )
     unreadable = [
         f"{column.name!r} ({column.dtype})"
