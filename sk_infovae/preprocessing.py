@@ -15,9 +15,10 @@ BLOCK_CELLS = 2**21
 """Cells handled at a time, so that no pass over X holds a second copy of it."""
 
 
-def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of rows of about `BLOCK_CELLS` cells each."""
-    return gen_batches(n_rows, max(1, BLOCK_CELLS // max(1, n_columns)))
+def row_blocks(n_rows: int, n_columns: int, most: int | None = None) -> Iterator[slice]:
+    """Slices of rows of about `BLOCK_CELLS` cells each, and of at most ``most`` rows."""
+    size = max(1, BLOCK_CELLS // max(1, n_columns))
+    return gen_batches(n_rows, size if most is None else min(size, most))
 
 
 @dataclass(frozen=True, eq=False)
