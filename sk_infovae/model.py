@@ -33,7 +33,7 @@ class TableModel:
         """Mean and standard deviation of q(z|x), each ``(n_rows, n_components)``."""
         mean = np.empty((X.shape[0], self.layout.architecture.n_components), dtype=np.float32)
         std = np.empty_like(mean)
-        for rows in row_blocks(*X.shape, ROWS_PER_PASS):
+        for rows in row_blocks(*X.shape, most=ROWS_PER_PASS):
             x, mask = self.layout.standardizer.encode(X[rows], np.float32)
             with torch.no_grad():
                 q = self.module.encode(
@@ -65,7 +65,7 @@ class TableModel:
         self, Z: NDArray[np.float32], read: Callable[[Tensor, slice], Tensor]
     ) -> NDArray[np.float64]:
         values = np.empty((len(Z), len(self.layout.architecture.likelihoods)))
-        for rows in row_blocks(*values.shape, ROWS_PER_PASS):
+        for rows in row_blocks(*values.shape, most=ROWS_PER_PASS):
             with torch.no_grad():
                 outputs = self.module.decoder(torch.from_numpy(Z[rows]).to(self.device))
                 values[rows] = self.layout.standardizer.decode(read(outputs, rows).cpu().numpy())
