@@ -1,10 +1,12 @@
 """The objective: the one place where alpha and lambd meet the terms."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from sk_infovae.divergences import Divergence
+from sk_infovae.divergences import Codes, Divergence
 from sk_infovae.module import VAE
 
 ROUNDING = 1e-12
@@ -65,20 +67,52 @@ class InfoVAELoss(nn.Module):
         The weights.
     divergence : Divergence
         D.
+    parameters : mapping of str to Tensor
+        What D itself learns, from `Divergence.init_parameters`. It follows
+        `Divergence.critic_loss` in the optimizer's same step, whatever the weight of D.
     """
 
-    def __init__(self, alpha: float, lambd: float, divergence: Divergence):
+    def __init__(
+        self,
+        alpha: float,
+        lambd: float,
+        divergence: Divergence,
+        parameters: Mapping[str, Tensor] = MappingProxyType({}),
+    ):
         super().__init__()
         self.alpha = alpha
         self.lambd = lambd
         self.divergence = divergence
+        self.critic = nn.ParameterDict(parameters)
 
-    def forward(self, module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor) -> Terms:
-        """Evaluate every term for ``x (..., batch, n_columns)`` and its noise."""
-        posterior, z, outputs = module(x, mask, noise)
+    def noise_rows(self, n_rows: int) -> int:
+        """Standard normal draws that a batch takes: one a row, and those that D asks for."""
+        return n_rows + self.divergence.noise_rows(n_rows)
+
+    def forward(
+        self, module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor, n_rows: int | None = None
+    ) -> Terms:
+        """Evaluate every term on a batch.
+
+        Parameters
+        ----------
+        module : VAE
+        x : Tensor of shape (..., batch, n_columns)
+        mask : Tensor of shape (..., batch, n_columns) or None
+        noise : Tensor of shape (..., noise_rows, n_components)
+            Standard normal, those of z first.
+        n_rows : int or None
+            Rows of the data set that the batch is a part of.
+        """
+        batch = x.shape[-2]
+        posterior, z, outputs = module(x, mask, noise[..., :batch, :])
         reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)
         kl = posterior.kl().mean(-1)
-        divergence = self.divergence(z, posterior)
+        codes = Codes(z, posterior, noise[..., batch:, :], n_rows, dict(self.critic.items()))
+        divergence = self.divergence(codes)
         on_kl, on_divergence = coefficients(self.alpha, self.lambd)
         loss = -reconstruction + on_kl * kl + on_divergence * divergence
+        if self.training and len(self.critic):
+            game = self.divergence.critic_loss(codes)
+            loss = loss + (game - game.detach())
         return Terms(loss, reconstruction, kl, divergence)

@@ -16,7 +16,7 @@ from sk_infovae.training.plan import TrainingPlan, resolve_device
 def net_state(net: InfoVAENet) -> dict[str, Any]:
     """Weights, moments and history of a net as numpy arrays and plain values."""
     return {
-        "weights": _to_numpy(net.plain_module.state_dict()),
+        "weights": _to_numpy(net.weights()),
         "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
         "optimizer_class": type(net.optimizer_).__name__,
         "history": net.epochs(),
@@ -36,8 +36,8 @@ def rebuild_net(estimator: Any, state: dict[str, Any]) -> InfoVAENet:
         params["device"] = "cpu"
     with private_rng(0, "cpu"):
         module = estimator._layout.architecture.build()
-    module.load_state_dict(_to_torch(state["weights"]))
     net = TrainingPlan.from_params(params).make_net(module, state["seed"])
+    net.load_weights(_to_torch(state["weights"]))
     if type(net.optimizer_).__name__ == state["optimizer_class"]:
         load_optimizer_state(
             net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}

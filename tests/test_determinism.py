@@ -47,8 +47,8 @@ class DropoutEncoder(nn.Module):
 class DrawingMMD(MMD):
     """A divergence of the user's own that draws from torch's global generator."""
 
-    def __call__(self, z, posterior):
-        return super().__call__(z + 0.1 * torch.randn_like(z), posterior)
+    def __call__(self, codes):
+        return super().__call__(codes._replace(z=codes.z + 0.1 * torch.randn_like(codes.z)))
 
 
 def global_state():

@@ -4,11 +4,28 @@ One file each. To add one: write the class in a file of its own and name it in `
 the contract tests run on it by themselves.
 """
 
-from sk_infovae.divergences.base import Divergence
+from sk_infovae.divergences.adversarial import Adversarial
+from sk_infovae.divergences.base import Codes, Divergence
+from sk_infovae.divergences.kl import KL
+from sk_infovae.divergences.ksd import KSD
 from sk_infovae.divergences.mmd import MMD
+from sk_infovae.divergences.sliced_wasserstein import SlicedWasserstein
 
 DIVERGENCES: dict[str, type[Divergence]] = {
     "mmd": MMD,
+    "kl": KL,
+    "sliced_wasserstein": SlicedWasserstein,
+    "ksd": KSD,
+    "adversarial": Adversarial,
 }
 
-__all__ = ["DIVERGENCES", "MMD", "Divergence"]
+__all__ = [
+    "DIVERGENCES",
+    "KL",
+    "KSD",
+    "MMD",
+    "Adversarial",
+    "Codes",
+    "Divergence",
+    "SlicedWasserstein",
+]

@@ -1,34 +1,80 @@
-"""What a divergence is."""
+"""What a divergence is, and what it sees of a batch."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from sk_infovae.parameters import Parameterized
 from sk_infovae.posterior import Posterior
 
 
+class Codes(NamedTuple):
+    """What a divergence sees of a batch of rows x.
+
+    Parameters
+    ----------
+    z : Tensor of shape (..., batch, n_components)
+        One draw from q(z|x) for each row.
+    posterior : Posterior
+        Mean and log-variance of the same q(z|x).
+    noise : Tensor of shape (..., noise_rows, n_components) or None
+        Further standard normal draws, as many as `Divergence.noise_rows` asks for.
+    n_rows : int or None
+        Rows of the data set that the batch was drawn from; None: the batch is the data set.
+    parameters : mapping of str to Tensor
+        What `Divergence.init_parameters` made, as far as it has been learned.
+    """
+
+    z: Tensor
+    posterior: Posterior
+    noise: Tensor | None = None
+    n_rows: int | None = None
+    parameters: Mapping[str, Tensor] = MappingProxyType({})
+
+
 class Divergence(Parameterized, ABC):
     """D(q(z), p(z)) between the aggregated posterior and the prior N(0, I).
 
-    A strict divergence is 0 where q(z) = p(z) and positive elsewhere. A subclass has one method.
+    A strict divergence is 0 where q(z) = p(z) and positive elsewhere. A subclass needs one method.
     It holds no state, so that an instance can be cloned, searched and used for many models at
     once. The maths must work under ``torch.func.vmap``: no ``.item()``, no boolean indexing.
     """
 
+    unbiased: ClassVar[bool] = True
+    """Whether batches of every size have the same expectation, D itself."""
+
     @abstractmethod
-    def __call__(self, z: Tensor, posterior: Posterior) -> Tensor:
+    def __call__(self, codes: Codes) -> Tensor:
         """Estimate D from a batch.
 
         Parameters
         ----------
-        z : Tensor of shape (..., batch, n_components)
-            One draw from q(z|x) for each row x of the batch.
-        posterior : Posterior
-            Mean and log-variance of the same q(z|x).
+        codes : Codes
+            Draws and posteriors of shape ``(..., batch, n_components)``, and what else is needed.
 
         Returns
         -------
         Tensor of shape (...)
             The estimate; 0 for a batch of one row, which says nothing about q(z).
         """
+
+    def noise_rows(self, n_rows: int) -> int:
+        """How many standard normal draws, n_components numbers each, a batch of n_rows takes."""
+        return 0
+
+    def init_parameters(self, n_components: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Starting values of what the divergence itself learns; most learn nothing."""
+        return {}
+
+    def critic_loss(self, codes: Codes) -> Tensor:
+        """What the divergence's own parameters minimise; adds to the gradient of the loss only."""
+        raise NotImplementedError(f"{self!r} has parameters, so it must say what they minimise.")
+
+
+def no_estimate(z: Tensor) -> Tensor:
+    """D of a batch of one row: 0, with a gradient of 0."""
+    return z.sum((-2, -1)) * 0.0

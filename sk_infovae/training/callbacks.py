@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skorch.callbacks import Callback, LRScheduler
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
@@ -25,12 +26,12 @@ class LastEpoch(Callback):
     def take(self, net: InfoVAENet) -> None:
         """Copy the net's state."""
         self.n_epochs_ = len(net.history)
-        self.weights_ = detached_copy(net.module_.state_dict())
+        self.weights_ = detached_copy(net.weights())
         self.optimizer_ = optimizer_state(net)
 
     def restore(self, net: InfoVAENet) -> None:
         """Put the net back to the last epoch that ended, history included."""
-        net.module_.load_state_dict(self.weights_)
+        net.load_weights(self.weights_)
         load_optimizer_state(net, self.optimizer_)
         del net.history[self.n_epochs_ :]
 
@@ -43,9 +44,22 @@ def optimizer_state(net: InfoVAENet) -> dict[Any, dict[str, Any]]:
 
 def load_optimizer_state(net: InfoVAENet, state: dict[Any, Any]) -> None:
     """Give the optimizer its moments back, and leave its settings (lr, decay) as they are."""
-    if state:
+    parameters = [p for group in net.optimizer_.param_groups for p in group["params"]]
+    # The divergence may have been changed in between, and its parameters with it.
+    fits = {
+        number: moments
+        for number, moments in state.items()
+        if number < len(parameters) and _fit(moments, parameters[number])
+    }
+    if fits:
         current = net.optimizer_.state_dict()
-        net.optimizer_.load_state_dict({**current, "state": state})
+        net.optimizer_.load_state_dict({**current, "state": fits})
+
+
+def _fit(moments: dict[str, Any], parameter: Tensor) -> bool:
+    """Whether every moment is a number or of the parameter's shape."""
+    tensors = [value for value in moments.values() if isinstance(value, Tensor) and value.ndim]
+    return all(tensor.shape == parameter.shape for tensor in tensors)
 
 
 class ProgressLine(Callback):
@@ -146,7 +160,7 @@ class BestEpoch(Callback):
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Put the best weights back."""
         if self.weights_ is not None:
-            net.module_.load_state_dict(self.weights_)
+            net.load_weights(self.weights_)
 
 
 def cosine_schedule(max_epochs: int) -> LRScheduler:

@@ -7,17 +7,21 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sk_infovae.exceptions import TrainingDivergedError
 from sk_infovae.module import VAE
 from sk_infovae.objective import Terms
+from sk_infovae.preprocessing import BLOCK_CELLS
 from sk_infovae.training.dataset import Batch, Rows, WholeBatches, WholeBatchLoader
 from sk_infovae.training.interrupts import CtrlC, watch_ctrl_c
 
 EXPLODED = 1e4
 """An epoch's mean loss this many times the first batch's counts as diverged."""
+
+REFIT_ROWS = 4096
+"""Training rows on which a likelihood sets parameters as an epoch ends."""
 
 BROKEN = 1e10
 """Weights of this norm are no model of standardised columns."""
@@ -74,6 +78,19 @@ class InfoVAENet(NeuralNet):
         """The module itself, also where skorch wrapped it in ``torch.compile``."""
         return getattr(self.module_, "_orig_mod", self.module_)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Everything that is learned, by name: the module's, and the divergence's own."""
+        return self._learned().state_dict()
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Take over what `weights` gave; the divergence may have been changed in between."""
+        own = self.weights()
+        fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+        self._learned().load_state_dict({**own, **fits})
+
+    def _learned(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"module": self.plain_module, "criterion": self.criterion_})
+
     def torch_compile(self, module: Any, name: str) -> Any:
         """Compile the networks only: torch's compiler warns about MMD's autograd function."""
         return super().torch_compile(module, name) if name == "module" else module
@@ -102,12 +119,17 @@ class InfoVAENet(NeuralNet):
 
     def terms(self, batch: Batch, generator: torch.Generator) -> Terms:
         """The objective on one batch, with fresh noise from the generator."""
+        return self.criterion_(self.module_, *self._inputs(batch, generator), self._n_rows)
+
+    def _inputs(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Cells and mask on the device, and fresh noise from the generator."""
         x = batch.x.to(self.device)
         mask = None if batch.mask is None else batch.mask.to(x.device, x.dtype)
-        noise = torch.randn(
-            (len(x), self.n_components), generator=generator, device=x.device, dtype=x.dtype
-        )
-        return self.criterion_(self.module_, x, mask, noise)
+        shape = self.criterion_.noise_rows(len(x)), self.n_components
+        noise = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+        return x, mask, noise
 
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Forward and backward on one batch."""
@@ -129,6 +151,8 @@ class InfoVAENet(NeuralNet):
             return
         self._set_training(training)
         self._valid_noise.manual_seed(self.seed)
+        # What the user's own iterator draws from may have no length.
+        self._n_rows = len(iterator.dataset) if hasattr(iterator, "dataset") else None
         totals, n_rows, n_batches = [0.0] * len(Terms._fields), 0, 0
         try:
             for batch in iterator:
@@ -146,7 +170,18 @@ class InfoVAENet(NeuralNet):
             self.history.record(prefix + "_batch_count", n_batches)
             for name, total in zip(Terms._fields, totals, strict=True):
                 self.history.record(f"{prefix}_{name}", total / max(n_rows, 1))
+        if training and self.plain_module.likelihood.refits:
+            rows = getattr(iterator, "dataset", None)
+            self._refit(batch if rows is None else evenly_spaced(rows, batch.x.shape))
         self._check_epoch(totals[0] / n_rows, prefix)
+
+    def _refit(self, batch: Batch) -> None:
+        """Let likelihoods set what they do not learn by gradient, for all but the training step."""
+        self._set_training(False)
+        x, mask, noise = self._inputs(batch, self._train_noise)
+        with torch.no_grad():
+            outputs = self.module_(x, mask, noise[: len(x)]).outputs
+            self.plain_module.likelihood.refit(x, outputs, mask)
 
     def _check_epoch(self, loss: float, prefix: str) -> None:
         """Look for an explosion, and for weights that the last step broke; mark the best epoch.
@@ -222,6 +257,13 @@ class InfoVAENet(NeuralNet):
     def get_default_callbacks(self) -> list[Any]:
         """None: the estimator names every callback, the history needs no help."""
         return []
+
+
+def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Batch:
+    """All rows of a data set, or as many as `REFIT_ROWS` and the memory allow."""
+    batch_size, n_columns = batch_shape
+    most = min(len(rows), REFIT_ROWS, max(batch_size, BLOCK_CELLS // n_columns))
+    return rows.__getitems__(torch.linspace(0, len(rows) - 1, most).long())
 
 
 def _keep(batch: Batch) -> Batch:

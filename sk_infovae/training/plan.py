@@ -39,17 +39,21 @@ OWN_KEYS = {
 class LossFactory:
     """Makes the criterion; a class, so that it survives pickling."""
 
-    def __init__(self, alpha: float, lambd: float, divergence: Divergence):
-        self.arguments = (alpha, lambd, divergence)
+    def __init__(self, alpha: float, lambd: float, divergence: Divergence, n_components: int):
+        self.weights = (alpha, lambd)
+        self.divergence = divergence
+        self.n_components = n_components
 
     @property
     def is_custom(self) -> bool:
         """Whether the divergence is the user's own."""
-        return type(self.arguments[-1]) not in DIVERGENCES.values()
+        return type(self.divergence) not in DIVERGENCES.values()
 
-    def __call__(self) -> InfoVAELoss:
-        """Return a new loss."""
-        return InfoVAELoss(*self.arguments)
+    def __call__(self, seed: int) -> InfoVAELoss:
+        """Return a new loss; the seed is for what the divergence itself learns."""
+        generator = torch.Generator().manual_seed(seed)
+        parameters = self.divergence.init_parameters(self.n_components, generator)
+        return InfoVAELoss(*self.weights, self.divergence, parameters)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ class TrainingPlan:
         if isinstance(divergence, str):
             divergence = DIVERGENCES[divergence]()
         return cls(
-            loss=LossFactory(params["alpha"], params["lambd"], clone(divergence)),
+            loss=LossFactory(
+                params["alpha"], params["lambd"], clone(divergence), params["n_components"]
+            ),
             n_components=params["n_components"],
             lr=params["lr"],
             batch_size=params["batch_size"],
@@ -121,6 +127,7 @@ class TrainingPlan:
         net = InfoVAENet(
             module=module,
             criterion=self.loss,
+            criterion__seed=seed,
             n_components=self.n_components,
             seed=seed,
             earlier=[],
@@ -160,6 +167,7 @@ class TrainingPlan:
         net = self.make_net(module, seed, own)
         if previous is not None:
             net.earlier = previous.epochs()
+            net.load_weights(previous.weights())
             if type(previous.optimizer_) is type(net.optimizer_):
                 load_optimizer_state(net, optimizer_state(previous))
         net.train_split = None if valid is None else predefined_split(valid)

@@ -5,14 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from gaussian_codes import EXACT, gaussian_codes, mean_and_error, normals
 
-from sk_infovae.divergences import MMD
+from sk_infovae.divergences import MMD, Codes
+from sk_infovae.divergences.kernels import GaussianKernel, InverseMultiquadric
 from sk_infovae.posterior import Posterior
 
 
-def mmd(z, bandwidth=None):
+def mmd(z, bandwidth=None, kernel="gaussian"):
     """MMD of the rows of z; it does not look at the posterior."""
-    return MMD(bandwidth)(z, Posterior(z, torch.zeros_like(z)))
+    return MMD(kernel, bandwidth)(Codes(z, None))
 
 
 def draws(n_batches, n, d, seed=0):
@@ -181,11 +183,144 @@ def test_float32_survives_codes_far_from_the_prior(distance):
 
     The codes are rounded to float32 first; both sides see the same codes.
     """
-    z = (distance + draws(1, 200, 2)[0]).float()
-    assert abs(mmd(z).item() - mmd(z.double()).item()) < 100 * torch.finfo(torch.float32).eps
+    z = (distance + draws(1, 200, 2)[0]).float().requires_grad_()
+    exact = z.detach().double().requires_grad_()
+    value, expected = mmd(z), mmd(exact)
+    unit = 100 * torch.finfo(torch.float32).eps
+    assert abs(value.item() - expected.item()) < unit
+    (gradient,), (slope,) = torch.autograd.grad(value, z), torch.autograd.grad(expected, exact)
+    assert (gradient - slope).abs().max() < unit * slope.abs().max()
 
 
-@pytest.mark.parametrize("bandwidth", [0, 0.0, -1.0, math.inf, math.nan])
-def test_bandwidth_must_be_positive_and_finite(bandwidth):
-    with pytest.raises(ValueError, match=rf"positive and finite.*bandwidth={bandwidth!r}.*None"):
+# Kernels and bandwidths
+
+
+@pytest.mark.parametrize(("n", "d", "c"), [(2, 1, 0.8), (7, 3, 1.7), (5, 8, 16.0)])
+def test_imq_equals_the_double_loop_over_pairs(n, d, c):
+    """The prior terms from the kernel's own means, which test_kernels holds to an integral."""
+    z = 0.3 + 0.7 * draws(1, n, d)[0]
+    kernel = InverseMultiquadric(c)
+    distances = ((z[:, None] - z[None]) ** 2).sum(-1)
+    pairs = c / (c + distances)
+    qq = (pairs.sum() - pairs.trace()) / (n * (n - 1))
+    qp = kernel.diagonal_mean(z.square(), torch.ones_like(z)).mean()
+    pp = kernel.diagonal_mean(torch.zeros(d).double(), torch.full((d,), 2.0).double())
+    assert mmd(z, c, "imq").item() == pytest.approx((qq - 2 * qp + pp).item(), rel=1e-11)
+
+
+@pytest.mark.parametrize(("kernel", "factor"), [("gaussian", 1), ("imq", 2)])
+@pytest.mark.parametrize("estimator", ["samples", "mixture"])
+def test_default_bandwidth_by_kernel_and_several_are_averaged(kernel, factor, estimator):
+    q = torch.full((3,), 0.4).double(), 0.6 * torch.eye(3).double()
+    codes = gaussian_codes(MMD(), normals(2, 10, 3), *q)
+
+    def of(bandwidth):
+        return MMD(kernel, bandwidth, estimator)(codes)
+
+    assert torch.equal(of(None), of(3.0 * factor))
+    torch.testing.assert_close(of((0.7, 2.0, 9.0)), (of(0.7) + of(2.0) + of(9.0)) / 3)
+    torch.testing.assert_close(of([0.7]), of(0.7))
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "imq"])
+def test_gradient_of_several_bandwidths_is_the_mean_of_theirs(kernel):
+    z = (0.5 + 0.8 * draws(1, 9, 4)[0]).requires_grad_()
+    each = [torch.autograd.grad(mmd(z, s2, kernel), z)[0] for s2 in (1.0, 6.0)]
+    (together,) = torch.autograd.grad(mmd(z, (1.0, 6.0), kernel), z)
+    torch.testing.assert_close(together, (each[0] + each[1]) / 2)
+
+
+# The estimator on q(z|x) itself
+
+
+def posteriors(n, d):
+    """Fixed ones, all different."""
+    mean, log_variance = normals(2, n, d, seed=3)
+    return Posterior(0.3 + 0.8 * mean, -0.7 + 0.5 * log_variance)
+
+
+@pytest.mark.parametrize("bandwidth", [None, (0.5, 4.0)])
+@pytest.mark.parametrize("kernel", ["gaussian", "imq"])
+def test_mixture_is_the_mean_of_the_samples_over_their_noise(kernel, bandwidth):
+    posterior = posteriors(6, 3)
+    z = posterior.draw(draws(40_000, 6, 3))
+    average, error = mean_and_error(mmd(z, bandwidth, kernel))
+    found = MMD(kernel, bandwidth, "mixture")(Codes(z[0], posterior)).item()
+    assert abs(found - average) < 4 * error
+    # It looks at the posterior only.
+    assert MMD(kernel, bandwidth, "mixture")(Codes(z[1], posterior)).item() == found
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "imq"])
+def test_mixture_equals_the_double_loop_over_posteriors(kernel):
+    n, d, c = 5, 3, 1.7
+    mean, log_variance = posteriors(n, d)
+    of = (GaussianKernel if kernel == "gaussian" else InverseMultiquadric)(c).diagonal_mean
+    rows = list(zip(mean, log_variance.exp(), strict=True))
+    qq = sum(
+        of((a - b) ** 2, v + w)
+        for i, (a, v) in enumerate(rows)
+        for b, w in rows[:i] + rows[i + 1 :]
+    )
+    qp = sum(of(a**2, v + 1) for a, v in rows)
+    pp = of(torch.zeros(d).double(), torch.full((d,), 2.0).double())
+    expected = qq / (n * (n - 1)) - 2 * qp / n + pp
+    found = MMD(kernel, c, "mixture")(Codes(mean, Posterior(mean, log_variance)))
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "imq"])
+@pytest.mark.parametrize("mean", [0.0, 0.5])
+def test_mixture_has_less_variance(kernel, mean):
+    """Over rows and noise; what the noise adds is left out, so it is less for any q(z|x)."""
+    q = torch.full((3,), mean).double(), torch.eye(3).double()
+    codes = gaussian_codes(MMD(), normals(2, 3000, 6, 3), *q)
+    variances, errors = [], []
+    for estimator in ("samples", "mixture"):
+        squares = (values := MMD(kernel, None, estimator)(codes)) - values.mean()
+        average, error = mean_and_error(squares.square())
+        variances.append(average)
+        errors.append(error)
+    assert variances[1] + 4 * math.hypot(*errors) < variances[0]
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "imq"])
+@pytest.mark.parametrize("own", [0.02, 0.5, 0.98])
+def test_mixture_is_unbiased_whatever_the_width_of_the_posteriors(kernel, own):
+    divergence = MMD(kernel, estimator="mixture")
+    q = torch.tensor([0.5, -0.2]).double(), torch.tensor([[0.8, 0.3], [0.3, 0.6]]).double()
+    average, error = mean_and_error(
+        divergence(gaussian_codes(divergence, normals(2, 5000, 4, 2), *q, own=own))
+    )
+    assert abs(average - EXACT[MMD](divergence, *q)) < 4 * error
+
+
+# What is refused; kernel and bandwidth are refused by test_kernels
+
+
+@pytest.mark.parametrize("estimator", ["sample", "", None])
+def test_estimator_must_be_known(estimator):
+    z = draws(1, 4, 2)[0]
+    says = rf"estimator must be one of \['samples', 'mixture'\], got estimator={estimator!r}\."
+    with pytest.raises(ValueError, match=says):
+        MMD(estimator=estimator)(Codes(z, Posterior(z, z)))
+
+
+@pytest.mark.parametrize("bandwidth", [(1.0, -2.0), [math.nan, 1.0]])
+def test_every_bandwidth_of_a_sequence_must_be_positive(bandwidth):
+    with pytest.raises(ValueError, match=r"positive and finite.*got bandwidth="):
         mmd(draws(1, 4, 2)[0], bandwidth)
+
+
+@pytest.mark.parametrize("bandwidth", [(), []])
+def test_a_sequence_needs_a_bandwidth(bandwidth):
+    with pytest.raises(ValueError, match="at least one bandwidth"):
+        mmd(draws(1, 4, 2)[0], bandwidth)
+
+
+@pytest.mark.parametrize("arguments", [{"kernel": "rbf"}, {"bandwidth": -1.0}])
+def test_a_bad_argument_is_refused_even_where_nothing_is_estimated(arguments):
+    """On a batch of one row, too."""
+    z = draws(1, 1, 2)[0]
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
+        MMD(**arguments)(Codes(z, Posterior(z, z)))
