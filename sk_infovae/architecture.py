@@ -1,5 +1,6 @@
 """What fixes the shapes of a model, and how a model is built from it."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -114,7 +115,8 @@ def resolve_likelihoods(
 
 def _one_likelihood(choice: str | Likelihood) -> Likelihood:
     if isinstance(choice, Likelihood):
-        return choice
+        # A parameter that the user sets later must not reach into the model.
+        return copy.deepcopy(choice)
     if choice not in LIKELIHOODS:
         raise ValueError(
             f"likelihood must be 'auto', one of {sorted(LIKELIHOODS)}, a Likelihood instance, or a "

@@ -7,7 +7,14 @@ from torch.func import functional_call, vmap
 from sk_infovae.likelihoods import Bernoulli, ColumnLikelihoods, Gaussian
 
 ORDERS = {
-    "interleaved": [Gaussian(), Bernoulli(), Gaussian(0.1), Gaussian(), Bernoulli(), Gaussian(0.1)],
+    "interleaved": [
+        Gaussian(),
+        Bernoulli(),
+        Gaussian(floor=0.1),
+        Gaussian(),
+        Bernoulli(),
+        Gaussian(floor=0.1),
+    ],
     "grouped": [Bernoulli(), Bernoulli(), Gaussian()],
     "one block": [Gaussian()] * 3,
     "one column": [Bernoulli()],

@@ -62,7 +62,7 @@ def test_changing_objects_have_no_hash():
         hash(Pair(2))
 
 
-@pytest.mark.parametrize("one", [MMD(), MMD(bandwidth=2.5), Gaussian(0.01), Bernoulli()])
+@pytest.mark.parametrize("one", [MMD(), MMD(bandwidth=2.5), Gaussian(floor=0.01), Bernoulli()])
 def test_repr_is_the_call_that_makes_it(one):
     made = eval(repr(one), {"MMD": MMD, "Gaussian": Gaussian, "Bernoulli": Bernoulli})
     assert made == one

@@ -21,8 +21,11 @@ class Likelihood(Parameterized, ABC):
     ``(..., n, n_outputs)``.
     """
 
-    standardised: ClassVar[bool]
+    standardised: bool
     """Whether the columns are centred and scaled before the likelihood sees them."""
+
+    refits: bool = False
+    """Whether `refit` sets parameters, instead of a gradient."""
 
     fit_rule: ClassVar[str | None] = None
     """What training values must satisfy, in words; None where every number is allowed."""
@@ -37,6 +40,12 @@ class Likelihood(Parameterized, ABC):
     def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
         """Starting values of what is learned beside the decoder."""
         return {}
+
+    def refit(
+        self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
+    ) -> Mapping[str, Tensor]:
+        """Parameters that make these rows most likely, where they aren't learned by gradient."""
+        return parameters
 
     def in_fit_domain(self, x: Tensor) -> Tensor:
         """True for each value that `fit_rule` allows."""
@@ -69,5 +78,5 @@ class Likelihood(Parameterized, ABC):
         """Diagonal of the Fisher information about the outputs, ``(..., n, n_outputs)``."""
 
     def noise_variance(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
-        """Variance of x given z per column, where it does not depend on z; else None."""
+        """Variance of x given z per column, or one for all; None where it depends on z."""
         return None

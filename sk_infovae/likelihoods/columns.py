@@ -71,15 +71,33 @@ class ColumnLikelihoods(nn.Module):
             1 where a cell was observed.
         """
         total: Tensor | float = 0.0
-        for block in self.blocks():
-            total = total + block.likelihood.log_prob(
-                self._pick(x, block),
-                outputs[..., block.outputs],
-                block.parameters,
-                None if mask is None else self._pick(mask, block),
-            )
+        for block, cells, given, observed in self._parts(x, outputs, mask):
+            parameters = block.parameters
+            if self.training and block.likelihood.refits:
+                parameters = block.likelihood.refit(cells, given, parameters, observed)
+            total = total + block.likelihood.log_prob(cells, given, parameters, observed)
         assert isinstance(total, Tensor)
         return total
+
+    @property
+    def refits(self) -> bool:
+        """Whether any family sets parameters by `refit`; in training each batch then does."""
+        return any(likelihood.refits for likelihood in self._likelihoods)
+
+    def refit(self, x: Tensor, outputs: Tensor, mask: Tensor | None = None) -> None:
+        """Keep the parameters that make these rows most likely, where a family refits its own."""
+        for block, cells, given, observed in self._parts(x, outputs, mask):
+            best = block.likelihood.refit(cells, given, block.parameters, observed)
+            for name, value in best.items():
+                block.parameters[name].data.copy_(value)
+
+    def _parts(
+        self, x: Tensor, outputs: Tensor, mask: Tensor | None
+    ) -> Iterator[tuple[Block, Tensor, Tensor, Tensor | None]]:
+        """Every block with its share of the cells, the outputs and the mask."""
+        for block in self.blocks():
+            observed = None if mask is None else self._pick(mask, block)
+            yield block, self._pick(x, block), outputs[..., block.outputs], observed
 
     def mean(self, outputs: Tensor) -> Tensor:
         """Expected x, ``(..., n, n_columns)``."""

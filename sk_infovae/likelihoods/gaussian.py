@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sk_infovae.likelihoods.base import Likelihood
 
@@ -24,35 +26,92 @@ class Gaussian(Likelihood):
 
     Parameters
     ----------
+    scale : {"learned", "optimal"} or float, default="learned"
+        Standard deviation of the noise. "learned" follows the gradient with the networks.
+        "optimal" is the one that suits each training batch best, in closed form: the variance
+        :math:`v_j` is the batch's mean squared error; after each epoch that of (up to 4096)
+        training rows is kept for everything else. A number fixes it for all columns, in units of
+        the column's own standard deviation.
+    shared : bool, default=False
+        Whether one noise serves all columns.
+    standardised : bool, default=True
+        Whether columns are brought to mean 0 and variance 1 first. False keeps their own units and
+        origin, for scale and floor too: together with shared, for pictures with values between 0
+        and 1, where a pixel counts by how much it varies.
     floor : float, default=1e-4
         Smallest noise variance, in units of the column's own variance.
     """
 
-    standardised = True
-
-    def __init__(self, floor: float = 1e-4):
+    def __init__(
+        self,
+        scale: str | float = "learned",
+        *,
+        shared: bool = False,
+        standardised: bool = True,
+        floor: float = 1e-4,
+    ):
+        self.scale = scale
+        self.shared = shared
+        self.standardised = standardised
         self.floor = floor
+
+    @property
+    def refits(self) -> bool:  # type: ignore[override]
+        """True for the optimal scale."""
+        return self.scale == "optimal"
 
     def n_outputs(self, n_columns: int) -> int:
         """One output a column: its mean."""
         return n_columns
 
     def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
-        """Log-variance 0: noise as large as the column's own spread."""
-        if not 0 < self.floor < float("inf"):
+        """Log-variance 0: noise as large as a standardised column's own spread."""
+        if not 0 < self.floor < math.inf:
             raise ValueError(
                 f"Gaussian needs a positive and finite floor, got floor={self.floor!r}. It is a "
                 "variance in units of the column's own; 1e-4 is the default."
             )
-        return {"log_variance": torch.zeros(n_columns)}
+        start = torch.zeros(1 if self.shared else n_columns)
+        if self.scale == "learned":
+            return {"log_variance": start}
+        if self.scale != "optimal":
+            scale: Any = self.scale
+            if not (isinstance(scale, Real) and 0 < float(scale) < math.inf):
+                raise ValueError(
+                    "Gaussian needs scale='learned', scale='optimal' or a positive number (the "
+                    "noise's standard deviation in units of the column's own), got "
+                    f"scale={self.scale!r}."
+                )
+            start += 2 * math.log(scale)
+        return {"log_variance": nn.Parameter(start, requires_grad=False)}
+
+    def refit(
+        self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
+    ) -> Mapping[str, Tensor]:
+        """For the optimal scale: variances equal to the mean squared errors, or to the floor.
+
+        No gradient flows through them: at the optimum it is 0.
+        """
+        if not self.refits:
+            return parameters
+        squares = (x - outputs).detach().square().flatten(0, -2)
+        seen = torch.ones_like(squares) if mask is None else mask.flatten(0, -2)
+        total, count = (squares * seen).sum(0), seen.sum(0)
+        if self.shared:
+            total, count = total.sum(0, keepdim=True), count.sum(0, keepdim=True)
+        variance = total / count.clamp(min=1)
+        above_floor = (variance - self.floor).clamp(min=1e-3 * self.floor)
+        return {"log_variance": above_floor.log()}
 
     def noise_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Noise variance per column in standardised units."""
+        """Noise variance per column in the model's units."""
         return self.log_variance(parameters).exp()
 
     def log_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """``log v = log(floor + exp(rho))``, in one stable step."""
+        """``log v = log(floor + exp(rho))``, in one stable step; a fixed scale has no floor."""
         rho = parameters["log_variance"]
+        if not isinstance(self.scale, str):
+            return rho
         return torch.logaddexp(rho, rho.new_tensor(math.log(self.floor)))
 
     def log_prob(
@@ -60,6 +119,8 @@ class Gaussian(Likelihood):
     ) -> Tensor:
         """Log density, see `Likelihood.log_prob`."""
         log_variance = self.log_variance(parameters)
+        if self.shared:
+            log_variance = log_variance.expand(x.shape[-1])
         precision = torch.exp(-log_variance)
         squares = (x - outputs).square()
         if mask is None:

@@ -19,7 +19,15 @@ from sk_infovae.domain import check_values
 from sk_infovae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, Likelihood
 
 INSTANCES = [pytest.param(cls(), id=name) for name, cls in LIKELIHOODS.items()]
-INSTANCES.append(pytest.param(Gaussian(floor=0.5), id="gaussian-0.5"))
+VARIANTS = {
+    "floor": Gaussian(floor=0.5),
+    "optimal": Gaussian("optimal"),
+    "fixed": Gaussian(0.5),
+    "shared": Gaussian(shared=True),
+    "fixed-shared": Gaussian(0.5, shared=True),
+    "own-units": Gaussian(standardised=False),
+}
+INSTANCES += [pytest.param(one, id=f"gaussian-{name}") for name, one in VARIANTS.items()]
 over_likelihoods = pytest.mark.parametrize("likelihood", INSTANCES)
 
 N_COLUMNS = 3
@@ -166,9 +174,11 @@ def test_mean_is_that_of_the_density(likelihood, column):
 
 @over_likelihoods
 def test_noise_variance_is_that_of_the_density(likelihood):
-    """Where the variance does not depend on z, and None where it does."""
+    """Per column, or one for all, where it does not depend on z; and None where it does."""
     block = make_block(likelihood)
     variance = likelihood.noise_variance(block.parameters)
+    assert variance is None or variance.shape in [(N_COLUMNS,), (1,)]
+    variance = None if variance is None else variance.expand(N_COLUMNS)
     nodes, weights = support(likelihood)
     for column in range(N_COLUMNS):
         probability = weights * block.log_prob_of(column, nodes).exp()
@@ -176,7 +186,6 @@ def test_noise_variance_is_that_of_the_density(likelihood):
         expected = (probability * (nodes - mean) ** 2).sum()
         if variance is not None:
             assert variance[column].item() == pytest.approx(expected.item(), rel=1e-8)
-    assert variance is None or variance.shape == (N_COLUMNS,)
 
 
 @over_likelihoods
@@ -481,4 +490,4 @@ def test_unknown_parameter_is_named(likelihood):
 @pytest.mark.parametrize("floor", [0.0, -1.0, float("inf"), float("nan")])
 def test_gaussian_floor_must_be_positive_and_finite(floor):
     with pytest.raises(ValueError, match=rf"positive and finite.*floor={floor!r}.*1e-4"):
-        Gaussian(floor).init_parameters(2)
+        Gaussian(floor=floor).init_parameters(2)
