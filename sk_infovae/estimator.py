@@ -21,6 +21,7 @@ from sk_infovae.compat import CallbackSupportMixin, with_callbacks
 from sk_infovae.divergences import DIVERGENCES, Divergence
 from sk_infovae.domain import check_values
 from sk_infovae.fitting import attributes_of_copy, fitted_attributes, train_estimator
+from sk_infovae.information import Information
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
 from sk_infovae.model import TableModel
 from sk_infovae.networks import ACTIVATIONS
@@ -61,8 +62,10 @@ class InfoVAETransformer(
     lambd : float, default=10.0
         Positive, and alpha + lambd at least 1. Together they weigh D, in D's own units: grids go
         by powers of ten, up to 1e4 for "mmd".
-    divergence : {"mmd"} or Divergence, default="mmd"
-        D(q(z), p(z)). An instance's parameters can be searched (``divergence__bandwidth``).
+    divergence : {"mmd", "kl", "sliced_wasserstein", "ksd", "adversarial"} or Divergence, \
+            default="mmd"
+        D(q(z), p(z)), see `sk_infovae.divergences`. An instance's parameters can be searched
+        (``divergence__bandwidth``).
     likelihood : {"auto", "gaussian", "bernoulli"}, Likelihood or dict, default="auto"
         p(x|z). "auto" takes gaussian for numbers and bernoulli for booleans, by dtype. A dict
         names it by column (integers for an array); the columns left out are "auto".
@@ -392,6 +395,28 @@ class InfoVAETransformer(
             The higher, the better the model explains the rows.
         """
         return float(np.mean(self.score_samples(X)))
+
+    def information(self, X: TableLike) -> Information:
+        """Take the objective apart on X: what the code knows, and how far q(z) is from the prior.
+
+        ``kl == mutual_information + marginal_kl`` holds, as the three share their draws.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+            At least 2 rows. Of more than 10,000 rows a random part is measured, as ``n_rows``
+            and ``n_rows_given`` say; the choice and the draws are fixed by fit.
+
+        Returns
+        -------
+        information : Information
+            Reconstruction, KL, mutual information with its cap log n, D, ELBO, log-likelihood,
+            amortisation gap, active units and more: see `sk_infovae.information.Information`.
+        """
+        check_is_fitted(self)
+        X = read_table(self, X, min_rows=2)
+        check_values(X, self._layout.architecture.likelihoods, self._layout.schema.names)
+        return self._model().information(X, self.net_.criterion_, self.n_importance_samples)
 
     def _model(self) -> TableModel:
         return TableModel(self._layout, self.module_, self.net_.device)

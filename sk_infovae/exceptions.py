@@ -7,3 +7,7 @@ class SchemaError(ValueError):
 
 class TrainingDivergedError(ArithmeticError):
     """The training loss became NaN, infinite or far larger than at the start."""
+
+
+class PosteriorCollapseWarning(UserWarning):
+    """A fit left latent dimensions that carry nothing, or a decoder that ignores the code."""

@@ -13,7 +13,7 @@ from sk_infovae.preprocessing import Standardizer
 from sk_infovae.schema import Schema, read_schema
 from sk_infovae.seeds import split_seed
 
-SEED_USES = ("weights", "split", "train", "score")
+SEED_USES = ("weights", "split", "train", "score", "information")
 
 
 @dataclass(frozen=True, eq=False)

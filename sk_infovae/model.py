@@ -9,13 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sk_infovae.collapse import describe_collapse
+from sk_infovae.domain import has_density
+from sk_infovae.information import MOST_ROWS, Information, measure_information
 from sk_infovae.layout import TableLayout
 from sk_infovae.module import VAE
+from sk_infovae.objective import InfoVAELoss
 from sk_infovae.preprocessing import row_blocks
 from sk_infovae.scoring import score_rows
 
 ROWS_PER_PASS = 4096
 """Rows that go through a network at a time: few enough that hidden layers stay in the cache."""
+
+COLLAPSE_CELLS = 2**16
+"""Cells by which a fit looks for dead dimensions, in at least 32 and at most 1000 rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +82,31 @@ class TableModel:
         """log p(x) in nats, units of X, and the effective sample size of the estimate."""
         return score_rows(
             self.module, X, self.layout.standardizer, n_draws, self.layout.seed_for("score")
+        )
+
+    def information(self, X: Any, loss: InfoVAELoss, n_draws: int) -> Information:
+        """The objective taken apart on (at most `MOST_ROWS` of) the rows of X."""
+        n_rows, seed = X.shape[0], self.layout.seed_for("information")
+        if n_rows > MOST_ROWS:
+            chosen = np.random.default_rng(seed).choice(n_rows, MOST_ROWS, replace=False)
+            X = X[np.sort(chosen)]
+        likelihoods = self.layout.architecture.likelihoods
+        evidence = self.score(X, n_draws) if has_density(X, likelihoods) else None
+        return measure_information(
+            self.module, loss, X, self.layout.standardizer, evidence, seed, n_rows
+        )
+
+    def describe_collapse(self, X: Any, loss: InfoVAELoss) -> str | None:
+        """What is dead in the code, by some rows of X; None where nothing is."""
+        most = min(1000, max(32, COLLAPSE_CELLS // X.shape[1]))
+        some = np.unique(np.linspace(0, X.shape[0] - 1, most).astype(int))
+        x, mask = self.layout.standardizer.encode(X[some], np.float32)
+        return describe_collapse(
+            self.module,
+            torch.from_numpy(x).to(self.device),
+            None if mask is None else torch.from_numpy(mask).to(self.device, torch.float32),
+            loss.alpha,
+            loss.lambd,
         )
 
     def noise_variance(self) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ def read_table(estimator: Any, X: Any, *, reset: bool = False, min_rows: int = 1
     )
     if X.shape[0] < min_rows:
         raise ValueError(
-            f"{type(estimator).__name__} needs at least {min_rows} rows to fit, got "
+            f"{type(estimator).__name__} needs at least {min_rows} rows here, got "
             f"n_samples={X.shape[0]}. Give it more rows; partial_fit takes one at a time."
         )
     return X
