@@ -34,8 +34,10 @@ def describe_collapse(
         dead = (kl_per_dimension(posterior) < IDLE) & ~active_dimensions(posterior)
         outputs = module.decoder(posterior.mean)
         own = module.likelihood.log_prob(x, outputs, mask)
-        others = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-        exchanged = module.likelihood.log_prob(x, outputs[others.to(x.device)], mask)
+        # Round a random circle: no row keeps its own code, and sorted rows don't stay together.
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).to(x.device)
+        taken = torch.empty_like(order).scatter_(0, order, order.roll(1))
+        exchanged = module.likelihood.log_prob(x, outputs[taken], mask)
     if dead.any():
         which = torch.nonzero(dead).ravel().tolist()
         fault = (

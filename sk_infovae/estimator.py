@@ -62,9 +62,9 @@ class InfoVAETransformer(
     lambd : float, default=10.0
         Positive, and alpha + lambd at least 1. Together they weigh D, in D's own units: grids go
         by powers of ten, up to 1e4 for "mmd".
-    divergence : {"mmd", "kl", "sliced_wasserstein", "ksd", "adversarial"} or Divergence, \
-            default="mmd"
-        D(q(z), p(z)), see `sk_infovae.divergences`. An instance's parameters can be searched
+    divergence : str or Divergence, default="mmd"
+        D(q(z), p(z)): "mmd", "kl", "sliced_wasserstein", "ksd" or "adversarial", see
+        `sk_infovae.divergences`. An instance's parameters can be searched
         (``divergence__bandwidth``).
     likelihood : {"auto", "gaussian", "bernoulli"}, Likelihood or dict, default="auto"
         p(x|z). "auto" takes gaussian for numbers and bernoulli for booleans, by dtype. A dict
@@ -123,7 +123,7 @@ class InfoVAETransformer(
     n_iter_ : int
         Number of epochs in ``history_``.
     noise_variance_ : ndarray of shape (n_features,)
-        Learned noise variance of gaussian columns, units of X squared; NaN for others.
+        Noise variance of gaussian columns, units of X squared; NaN for others.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of str

@@ -67,11 +67,11 @@ def train_estimator(
         if net.interrupted_ and not net.history:
             raise KeyboardInterrupt
         vars(estimator).update(fitted_attributes(estimator, net))
-    if not (one_pass or net.interrupted_):
-        model = TableModel(layout, net.plain_module, net.device)
-        collapse = model.describe_collapse(table, net.criterion_)
-        if collapse is not None:
-            warnings.warn(collapse, PosteriorCollapseWarning, stacklevel=3)
+        if not (one_pass or net.interrupted_):
+            model = TableModel(layout, net.plain_module, net.device)
+            collapse = model.describe_collapse(table, net.criterion_)
+            if collapse is not None:
+                warnings.warn(collapse, PosteriorCollapseWarning, stacklevel=3)
     if net.interrupted_:
         warnings.warn(
             f"Training was interrupted; the model stands as epoch {len(net.history)} left it.",

@@ -39,7 +39,7 @@ def check_weights(alpha: float, lambd: float) -> None:
     if not 0 < lambd < float("inf"):
         raise ValueError(
             f"lambd must be positive and finite, got lambd={lambd!r}: otherwise nothing ties q(z) "
-            "to the prior. Choose lambd > 0; grids go by powers of ten, up to 1e4."
+            "to the prior. Choose lambd > 0; grids go by powers of ten, up to 1e4 for \"mmd\"."
         )
     if not alpha + lambd >= 1 - ROUNDING * lambd:
         raise ValueError(

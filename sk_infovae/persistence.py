@@ -21,6 +21,7 @@ def net_state(net: InfoVAENet) -> dict[str, Any]:
         "optimizer_class": type(net.optimizer_).__name__,
         "history": net.epochs(),
         "seed": net.seed,
+        "loss": net.criterion.description,
     }
 
 
@@ -29,7 +30,8 @@ def rebuild_net(estimator: Any, state: dict[str, Any]) -> InfoVAENet:
 
     A device that this machine does not have is replaced by the CPU.
     """
-    params = estimator.get_params(deep=False)
+    # The loss is that of the fit, whatever parameters were set since.
+    params = {**estimator.get_params(deep=False), **state["loss"]}
     try:
         resolve_device(params["device"])
     except ValueError:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,9 +60,10 @@ class Adversarial(Divergence):
 
         Stored in units of `SPEED`: Adam's steps have one size, whatever the unit.
         """
-        if not 0 <= self.gradient_penalty < math.inf:
+        gamma: Any = self.gradient_penalty
+        if not (isinstance(gamma, Real) and 0 <= float(gamma) < math.inf):
             raise ValueError(
-                "Adversarial needs a gradient_penalty of at least 0, got "
+                "Adversarial needs a finite gradient_penalty of at least 0, got "
                 f"gradient_penalty={self.gradient_penalty!r}. 0.3 is the default."
             )
         widths = [2 * n_components, *self.hidden_layer_sizes]

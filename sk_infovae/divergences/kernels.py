@@ -13,7 +13,8 @@ so that an expectation over the prior, or over a mixture of Gaussians, needs no 
 import math
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from numbers import Real
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -122,7 +123,7 @@ class InverseMultiquadric(Kernel):
 
 
 @lru_cache
-def gamma_rule(shape: float, n_nodes: int = 40) -> list[tuple[float, float]]:
+def gamma_rule(shape: float, n_nodes: int = 40) -> tuple[tuple[float, float], ...]:
     """Nodes and weights of E f(t) for t ~ Gamma(shape, 1), f smooth in log t.
 
     Trapezoids in log t converge geometrically here; what the density has below the first node, in
@@ -132,13 +133,13 @@ def gamma_rule(shape: float, n_nodes: int = 40) -> list[tuple[float, float]]:
     step = (high - low) / (n_nodes - 1)
     nodes = [math.exp(low + step * k) for k in range(n_nodes)]
     weights = [step * t**shape * math.exp(-t) / math.gamma(shape) for t in nodes]
-    return [(0.0, 1 - sum(weights)), *zip(nodes, weights, strict=True)]
+    return (0.0, 1 - sum(weights)), *zip(nodes, weights, strict=True)
 
 
 KERNELS: dict[str, type[Kernel]] = {"gaussian": GaussianKernel, "imq": InverseMultiquadric}
 
 
-def check_bandwidth(bandwidth: float) -> float:
+def check_bandwidth(bandwidth: Any) -> float:
     """Return the bandwidth as a float.
 
     Raises
@@ -146,7 +147,7 @@ def check_bandwidth(bandwidth: float) -> float:
     ValueError
         When it is not a positive and finite number.
     """
-    if not 0 < bandwidth < math.inf:
+    if not (isinstance(bandwidth, Real) and 0 < float(bandwidth) < math.inf):
         raise ValueError(
             "A kernel needs a positive and finite bandwidth (squared length scale), got "
             f"bandwidth={bandwidth!r}. Leave it None to let it grow with n_components."
@@ -162,7 +163,7 @@ def kernel_class(name: str) -> type[Kernel]:
     ValueError
         When there is none.
     """
-    if name not in KERNELS:
+    if not isinstance(name, str) or name not in KERNELS:
         raise ValueError(f"kernel must be one of {sorted(KERNELS)}, got kernel={name!r}.")
     return KERNELS[name]
 

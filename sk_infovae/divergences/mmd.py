@@ -1,6 +1,6 @@
 """Squared maximum mean discrepancy to the prior."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -81,16 +81,18 @@ class MMD(Divergence):
         make = kernel_class(self.kernel)
         if self.estimator not in ESTIMATORS:
             raise ValueError(
-                f"estimator must be one of {list(ESTIMATORS)}, got estimator={self.estimator!r}."
+                f"MMD's estimator must be one of {list(ESTIMATORS)}, got "
+                f"estimator={self.estimator!r}."
             )
         if self.bandwidth is None:
             return (make(make.default_scale * d),)
-        if isinstance(self.bandwidth, int | float):
-            bandwidths = [self.bandwidth]
-        else:
-            bandwidths = list(self.bandwidth)
+        given: Any = self.bandwidth
+        bandwidths = list(given) if isinstance(given, Iterable) else [given]
         if not bandwidths:
-            raise ValueError("MMD needs at least one bandwidth, got an empty sequence.")
+            raise ValueError(
+                "MMD needs at least one bandwidth, got an empty sequence. Leave it None to let it "
+                "grow with n_components."
+            )
         return tuple(make(check_bandwidth(bandwidth)) for bandwidth in bandwidths)
 
 

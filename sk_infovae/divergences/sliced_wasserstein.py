@@ -1,6 +1,7 @@
 """Sliced Wasserstein distance to the prior."""
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -37,12 +38,12 @@ class SlicedWasserstein(Divergence):
 
     def noise_rows(self, n_rows: int) -> int:
         """One normal draw for each direction."""
-        if not (isinstance(self.n_projections, int) and self.n_projections > 0):
+        if not (isinstance(self.n_projections, Integral) and self.n_projections > 0):
             raise ValueError(
                 "SlicedWasserstein needs a positive number of directions, got "
                 f"n_projections={self.n_projections!r}. 64 is the default."
             )
-        return self.n_projections
+        return int(self.n_projections)
 
     def __call__(self, codes: Codes) -> Tensor:
         """Squared distance averaged over the directions of ``codes.noise``, see `Divergence`."""

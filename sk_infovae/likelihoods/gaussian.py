@@ -1,4 +1,4 @@
-"""Normal noise with a learned scale per column."""
+"""Normal noise, its scale learned, optimal or fixed."""
 
 import math
 from collections.abc import Mapping
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 from sk_infovae.likelihoods.base import Likelihood
 
 LOG_2PI = math.log(2 * math.pi)
+MIN_ROWS = 32
+"""Rows that an optimal noise is measured on at least; fewer would say far too little."""
 
 
 class Gaussian(Likelihood):
-    r"""x_j = N(output_j, v_j), one noise variance per column, learned with the network.
+    r"""x_j = N(output_j, v_j), with a noise variance that does not depend on z.
 
     .. math::
 
         \log p(x | z) = -\tfrac12 \sum_j \left[ (x_j - o_j)^2 / v_j + \log v_j + \log 2 \pi
-        \right], \qquad v_j = \text{floor} + e^{\rho_j}
+        \right], \qquad v_j = \text{floor} + e^{\rho_j} \text{ or fixed}
 
     A learned scale balances the reconstruction against the other terms by itself (sigma-VAE,
     Rybkin et al., arXiv 2006.13202). The floor keeps a constant column finite.
@@ -30,10 +32,10 @@ class Gaussian(Likelihood):
         Standard deviation of the noise. "learned" follows the gradient with the networks.
         "optimal" is the one that suits each training batch best, in closed form: the variance
         :math:`v_j` is the batch's mean squared error; after each epoch that of (up to 4096)
-        training rows is kept for everything else. A number fixes it for all columns, in units of
-        the column's own standard deviation.
+        training rows is kept for everything else, and for batches of fewer than 32 rows. A number
+        fixes it for all columns, in units of the column's own standard deviation.
     shared : bool, default=False
-        Whether one noise serves all columns.
+        Whether one noise serves all columns that have this likelihood.
     standardised : bool, default=True
         Whether columns are brought to mean 0 and variance 1 first. False keeps their own units and
         origin, for scale and floor too: together with shared, for pictures with values between 0
@@ -92,9 +94,9 @@ class Gaussian(Likelihood):
 
         No gradient flows through them: at the optimum it is 0.
         """
-        if not self.refits:
-            return parameters
         squares = (x - outputs).detach().square().flatten(0, -2)
+        if not self.refits or len(squares) < MIN_ROWS:
+            return parameters
         seen = torch.ones_like(squares) if mask is None else mask.flatten(0, -2)
         total, count = (squares * seen).sum(0), seen.sum(0)
         if self.shared:

@@ -83,10 +83,18 @@ class InfoVAENet(NeuralNet):
         return self._learned().state_dict()
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Take over what `weights` gave; the divergence may have been changed in between."""
+        """Take over what `weights` gave.
+
+        The divergence may have been changed in between: what it learned is taken over whole, or
+        not at all.
+        """
         own = self.weights()
-        fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
-        self._learned().load_state_dict({**own, **fits})
+        critic = {name for name in own if name.startswith("criterion.")}
+        given = {name for name in weights if name.startswith("criterion.")}
+        if critic != given or any(weights[n].shape != own[n].shape for n in critic):
+            weights = {name: v for name, v in weights.items() if name not in given}
+            weights |= {name: own[name] for name in critic}
+        self._learned().load_state_dict(weights)
 
     def _learned(self) -> nn.ModuleDict:
         return nn.ModuleDict({"module": self.plain_module, "criterion": self.criterion_})
@@ -151,8 +159,9 @@ class InfoVAENet(NeuralNet):
             return
         self._set_training(training)
         self._valid_noise.manual_seed(self.seed)
-        # What the user's own iterator draws from may have no length.
-        self._n_rows = len(iterator.dataset) if hasattr(iterator, "dataset") else None
+        # An iterator of the user's own may draw from anything.
+        rows = getattr(iterator, "dataset", None)
+        self._n_rows = len(rows) if isinstance(rows, Rows) else None
         totals, n_rows, n_batches = [0.0] * len(Terms._fields), 0, 0
         try:
             for batch in iterator:
@@ -171,8 +180,7 @@ class InfoVAENet(NeuralNet):
             for name, total in zip(Terms._fields, totals, strict=True):
                 self.history.record(f"{prefix}_{name}", total / max(n_rows, 1))
         if training and self.plain_module.likelihood.refits:
-            rows = getattr(iterator, "dataset", None)
-            self._refit(batch if rows is None else evenly_spaced(rows, batch.x.shape))
+            self._refit(evenly_spaced(rows, batch.x.shape) if isinstance(rows, Rows) else batch)
         self._check_epoch(totals[0] / n_rows, prefix)
 
     def _refit(self, batch: Batch) -> None:
@@ -263,7 +271,7 @@ def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Batch:
     """All rows of a data set, or as many as `REFIT_ROWS` and the memory allow."""
     batch_size, n_columns = batch_shape
     most = min(len(rows), REFIT_ROWS, max(batch_size, BLOCK_CELLS // n_columns))
-    return rows.__getitems__(torch.linspace(0, len(rows) - 1, most).long())
+    return rows.__getitems__(torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).long())
 
 
 def _keep(batch: Batch) -> Batch:

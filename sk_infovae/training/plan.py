@@ -45,6 +45,17 @@ class LossFactory:
         self.n_components = n_components
 
     @property
+    def description(self) -> dict[str, Any]:
+        """The estimator's parameters that make this loss."""
+        alpha, lambd = self.weights
+        return {
+            "alpha": alpha,
+            "lambd": lambd,
+            "divergence": self.divergence,
+            "n_components": self.n_components,
+        }
+
+    @property
     def is_custom(self) -> bool:
         """Whether the divergence is the user's own."""
         return type(self.divergence) not in DIVERGENCES.values()
