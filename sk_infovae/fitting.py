@@ -1,6 +1,7 @@
 """From an estimator's parameters and a table to its fitted attributes."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
@@ -12,8 +13,14 @@ from sk_infovae.objective import check_weights
 from sk_infovae.persistence import net_state, rebuild_net
 from sk_infovae.seeds import draw_seed
 from sk_infovae.training.callbacks import SklearnCallbacks
+from sk_infovae.training.dataset import Rows
 from sk_infovae.training.net import InfoVAENet, tidy_history
-from sk_infovae.training.plan import check_net_params, train_table
+from sk_infovae.training.plan import (
+    Training,
+    check_net_params,
+    encode_rows,
+    prepare_training,
+)
 from sk_infovae.validation import all_or_nothing, read_table, to_cpu
 
 FITTED = ("net_", "module_", "history_", "n_iter_", "noise_variance_")
@@ -47,23 +54,20 @@ def train_estimator(
     KeyboardInterrupt
         After a Ctrl-C, with the last finished epoch kept if there is one.
     """
-    X, params = to_cpu(X), estimator.get_params(deep=False)
-    check_weights(estimator.alpha, estimator.lambd)
-    check_net_params(params["net_params"] or {})
+    params = checked_params(estimator)
     with all_or_nothing(estimator):
         previous = getattr(estimator, "net_", None) if resume else None
-        table = read_table(estimator, X, reset=previous is None, min_rows=1 if one_pass else 2)
         if previous is None:
-            for name in FITTED:
-                vars(estimator).pop(name, None)
-            seed = draw_seed(estimator.random_state)
-            estimator._layout = TableLayout.measure(X, table, params, seed)
+            table = lay_out(estimator, X, params, min_rows=1 if one_pass else 2)
+        else:
+            table = read_table(estimator, X, min_rows=1 if one_pass else 2)
         layout = estimator._layout
         layout.check_unchanged(params)
         table_valid = None if X_val is None else read_table(estimator, X_val)
-        net = train_table(
-            layout, params, table, table_valid, previous, one_pass=one_pass, watcher=watcher
-        )
+        rows = encode_rows(layout, table)
+        valid = None if table_valid is None else encode_rows(layout, table_valid)
+        training = prepare_training(layout, params, rows, valid, previous, one_pass=one_pass)
+        net = training.run(previous, watcher)
         if net.interrupted_ and not net.history:
             raise KeyboardInterrupt
         vars(estimator).update(fitted_attributes(estimator, net))
@@ -79,6 +83,36 @@ def train_estimator(
             stacklevel=3,
         )
         raise KeyboardInterrupt
+
+
+def checked_params(estimator: Any) -> dict[str, Any]:
+    """The estimator's parameters, those refused that only fit can judge."""
+    params = estimator.get_params(deep=False)
+    check_weights(estimator.alpha, estimator.lambd)
+    check_net_params(params["net_params"] or {})
+    return params
+
+
+def lay_out(estimator: Any, X: Any, params: Mapping[str, Any], min_rows: int = 2) -> Any:
+    """Read the first rows, and fix columns, scaling, shapes and seeds by them."""
+    X = to_cpu(X)
+    table = read_table(estimator, X, reset=True, min_rows=min_rows)
+    for name in FITTED:
+        vars(estimator).pop(name, None)
+    seed = draw_seed(estimator.random_state)
+    estimator._layout = TableLayout.measure(X, table, params, seed)
+    return table
+
+
+def prepare_alone(estimator: Any, X: Any, encoded: dict[Any, Rows]) -> Training:
+    """What fit would train, not yet trained; ``encoded`` lends rows to other estimators on X."""
+    params = checked_params(estimator)
+    table = lay_out(estimator, X, params)
+    layout = estimator._layout
+    key = tuple(map(repr, layout.architecture.likelihoods))
+    if key not in encoded:
+        encoded[key] = encode_rows(layout, table)
+    return prepare_training(layout, params, encoded[key], None)
 
 
 def fitted_attributes(estimator: Any, net: InfoVAENet) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def check_weights(alpha: float, lambd: float) -> None:
     if not 0 < lambd < float("inf"):
         raise ValueError(
             f"lambd must be positive and finite, got lambd={lambd!r}: otherwise nothing ties q(z) "
-            "to the prior. Choose lambd > 0; grids go by powers of ten, up to 1e4 for \"mmd\"."
+            'to the prior. Choose lambd > 0; grids go by powers of ten, up to 1e4 for "mmd".'
         )
     if not alpha + lambd >= 1 - ROUNDING * lambd:
         raise ValueError(
@@ -90,7 +90,13 @@ class InfoVAELoss(nn.Module):
         return n_rows + self.divergence.noise_rows(n_rows)
 
     def forward(
-        self, module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor, n_rows: int | None = None
+        self,
+        module: VAE,
+        x: Tensor,
+        mask: Tensor | None,
+        noise: Tensor,
+        n_rows: int | None = None,
+        weights: tuple[Tensor, Tensor] | None = None,
     ) -> Terms:
         """Evaluate every term on a batch.
 
@@ -103,6 +109,8 @@ class InfoVAELoss(nn.Module):
             Standard normal, those of z first.
         n_rows : int or None
             Rows of the data set that the batch is a part of.
+        weights : tuple of Tensor or None
+            `coefficients` of a model in a stack; None: those of the loss's own alpha and lambd.
         """
         batch = x.shape[-2]
         posterior, z, outputs = module(x, mask, noise[..., :batch, :])
@@ -110,7 +118,7 @@ class InfoVAELoss(nn.Module):
         kl = posterior.kl().mean(-1)
         codes = Codes(z, posterior, noise[..., batch:, :], n_rows, dict(self.critic.items()))
         divergence = self.divergence(codes)
-        on_kl, on_divergence = coefficients(self.alpha, self.lambd)
+        on_kl, on_divergence = weights or coefficients(self.alpha, self.lambd)
         loss = -reconstruction + on_kl * kl + on_divergence * divergence
         if self.training and len(self.critic):
             game = self.divergence.critic_loss(codes)

@@ -209,15 +209,7 @@ class InfoVAENet(NeuralNet):
             self._loss_limit = EXPLODED * (1 + abs(loss))
         if math.isfinite(loss):
             return
-        epoch = len(self.history)
-        raise TrainingDivergedError(
-            f"Training diverged in epoch {epoch}: the {prefix} loss became NaN, infinite or "
-            f"{EXPLODED:g} times as large as at the start (lr={self.lr:g}, "
-            f"batch_size={self.batch_size}, lambd={self.criterion_.lambd:g}). Lower lr; clip "
-            'gradients with net_params={"callbacks": [skorch.callbacks.GradientNormClipping('
-            "gradient_clip_value=1)]}; lower lambd; look for extreme values in X; or check an "
-            "encoder or decoder of your own."
-        )
+        raise diverged(len(self.history), prefix, self.lr, self.batch_size, self.criterion_.lambd)
 
     def partial_fit(self, X: Rows, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
         """skorch's own, which a callback may stop at any moment; a Ctrl-C sets interrupted_."""
@@ -265,6 +257,19 @@ class InfoVAENet(NeuralNet):
     def get_default_callbacks(self) -> list[Any]:
         """None: the estimator names every callback, the history needs no help."""
         return []
+
+
+def diverged(
+    epoch: int, prefix: str, lr: float, batch_size: int, lambd: float
+) -> TrainingDivergedError:
+    """The error of a training that went astray."""
+    return TrainingDivergedError(
+        f"Training diverged in epoch {epoch}: the {prefix} loss became NaN, infinite or "
+        f"{EXPLODED:g} times as large as at the start (lr={lr:g}, batch_size={batch_size}, "
+        f'lambd={lambd:g}). Lower lr; clip gradients with net_params={{"callbacks": '
+        "[skorch.callbacks.GradientNormClipping(gradient_clip_value=1)]}; lower lambd; look for "
+        "extreme values in X; or check an encoder or decoder of your own."
+    )
 
 
 def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Batch:

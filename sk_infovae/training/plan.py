@@ -199,39 +199,68 @@ def _is_schedule(callback: Any) -> bool:
     return isinstance(callback, LRScheduler) or callback is LRScheduler
 
 
-def train_table(
+@dataclass(frozen=True, eq=False)
+class Training:
+    """All that one fit needs, ready to start: alone by `run`, or with others in a stack.
+
+    Attributes
+    ----------
+    plan : TrainingPlan
+    module : VAE
+        Freshly drawn, or a copy of a trained one.
+    seed : int
+        Of shuffling and noise.
+    rows, valid : Rows
+        Training and validation rows (or None).
+    draws_globally : bool
+        Whether a part of the user's own may draw from torch's global generators, dropout say.
+    """
+
+    plan: TrainingPlan
+    module: VAE
+    seed: int
+    rows: Rows
+    valid: Rows | None
+    draws_globally: bool
+
+    def run(
+        self, previous: InfoVAENet | None = None, watcher: SklearnCallbacks | None = None
+    ) -> InfoVAENet:
+        """Train the module; ``previous`` and ``watcher`` as in `TrainingPlan.train`."""
+        with private_rng(self.seed, self.plan.device) if self.draws_globally else nullcontext():
+            return self.plan.train(self.module, self.seed, self.rows, self.valid, previous, watcher)
+
+
+def encode_rows(layout: TableLayout, table: Any) -> Rows:
+    """Rows of a validated ndarray or CSR matrix in the model's units, their values checked."""
+    likelihoods = layout.architecture.likelihoods
+    check_values(table, likelihoods, layout.schema.names)
+    return make_rows(table, layout.standardizer)
+
+
+def prepare_training(
     layout: TableLayout,
     params: Mapping[str, Any],
-    table: Any,
-    table_valid: Any,
-    previous: InfoVAENet | None,
+    rows: Rows,
+    valid: Rows | None,
+    previous: InfoVAENet | None = None,
     *,
-    one_pass: bool,
-    watcher: SklearnCallbacks | None,
-) -> InfoVAENet:
-    """Encode the tables, build or copy the module, and train it.
+    one_pass: bool = False,
+) -> Training:
+    """Hold out rows, build or copy the module, and say how to train it.
 
     Parameters
     ----------
     layout : TableLayout
     params : mapping
         The estimator's parameters.
-    table, table_valid : ndarray or CSR matrix
-        Validated; without table_valid a part of table is held out where params ask for it.
+    rows, valid : Rows
+        Without valid, a part of rows is held out where params ask for it.
     previous : InfoVAENet or None
         A net to go on from; it is copied, so that a failure leaves it alone.
     one_pass : bool
         partial_fit: one epoch, nothing held out, constant learning rate.
-    watcher : SklearnCallbacks or None
-        Tells scikit-learn's callbacks about every epoch.
     """
-
-    def encode(part: Any) -> Rows:
-        likelihoods = layout.architecture.likelihoods
-        check_values(part, likelihoods, layout.schema.names, scored=False)
-        return make_rows(part, layout.standardizer)
-
-    rows, valid = encode(table), None if table_valid is None else encode(table_valid)
     if valid is None and params["early_stopping"] and not one_pass:
         rows, valid = hold_out(rows, params["validation_fraction"], layout.seed_for("split"))
     if previous is None:
@@ -242,11 +271,8 @@ def train_table(
         n_epochs = len(previous.history)
         module = copy.deepcopy(previous.plain_module)
     plan = TrainingPlan.from_params(params, one_pass=one_pass)
-    seed = layout.seed_for("train", n_epochs)
-    # Only parts of the user's own draw from the global generators, dropout say.
     custom = layout.architecture.is_custom or plan.loss.is_custom
-    with private_rng(seed, plan.device) if custom else nullcontext():
-        return plan.train(module, seed, rows, valid, previous, watcher)
+    return Training(plan, module, layout.seed_for("train", n_epochs), rows, valid, custom)
 
 
 def check_net_params(net_params: Mapping[str, Any]) -> None:
