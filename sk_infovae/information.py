@@ -243,6 +243,8 @@ def row_terms(
         x = torch.from_numpy(cells).to(device)
         mask = None if observed is None else torch.from_numpy(observed).to(device, x.dtype)
         q = module.encode(x, mask)
+        # A row far from all training rows can overflow the exponential.
+        q = Posterior(q.mean, q.log_variance.clamp(-80.0, 20.0))
         noise = torch.randn((n_draws, *q.mean.shape), generator=generator, dtype=x.dtype)
         noise = noise.to(device)
         log_px = module.likelihood.log_prob(x, module.decoder(q.draw(noise)), mask).mean(0)

@@ -97,7 +97,8 @@ class CandidateFitter:
         for candidate in candidates:
             if candidate.training is not None:
                 groups.setdefault(stack_key(candidate.training), []).append(candidate)
-        groups.pop(None, None)
+        for candidate in groups.pop(None, []):
+            candidate.estimator = clone(self.template)  # steps before it may be shared until here
         for group in groups.values():
             size = _stack_size(group[0].training)
             for start in range(0, len(group), size):
