@@ -104,7 +104,7 @@ class Batch:
         qp = (1 + 1 / s2) ** (-D / 2) * torch.exp(-z.square().sum(1) / (2 * (s2 + 1))).mean()
         return qq - 2 * qp + (1 + 2 / s2) ** (-D / 2)
 
-    def ksd(self, c=2.0 * D):
+    def ksd(self, c=D / 4):
         def kernel(x, y):
             return (1 + (x - y).square().sum() / c) ** -0.5
 
