@@ -20,6 +20,7 @@ class _TrainedTogether:
     """
 
     estimator: Any
+    cv: Any
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Run the search.
@@ -37,14 +38,18 @@ class _TrainedTogether:
         self : object
             The search with ``cv_results_`` and, where refit asks for it, ``best_estimator_``.
         """
-        template, self._ready, self._given = self.estimator, [], (X, y, params)
+        self._validate_params()  # type: ignore[attr-defined]
+        template, cv = self.estimator, self.cv
+        self._ready, self._given = [], (X, y, params)
+        # One splitter for the whole search, also where cv can be read only once.
+        self.cv = check_cv(cv, y, classifier=is_classifier(template))
         self.estimator = handed = clone(template)
         handed.__sklearn_clone__ = lambda: handed
         try:
             return super().fit(X, y, **params)  # type: ignore[misc]
         finally:
             del handed.__sklearn_clone__  # the default scorer keeps this estimator
-            self.estimator = template
+            self.estimator, self.cv = template, cv
             del self._ready, self._given
 
     def __getstate__(self) -> dict[str, Any]:
@@ -61,12 +66,7 @@ class _TrainedTogether:
         X, y, params = self._given
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
-        splitter = getattr(self, "_checked_cv_orig", None) or check_cv(
-            self.cv,  # type: ignore[attr-defined]
-            y,
-            classifier=is_classifier(template),
-        )
-        splits = FixedSplits(list(splitter.split(X, y, **routed.splitter.split)))
+        splits = FixedSplits(list(self.cv.split(X, y, **routed.splitter.split)))
         handed.__sklearn_clone__ = lambda: self._ready.pop() if self._ready else clone_of(template)
 
         def evaluate(candidates: Any, **kwargs: Any) -> Any:
