@@ -2,11 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
 from sk_infovae.parameters import Parameterized
+
+
+class Start(NamedTuple):
+    """The best constant model of some rows: the decoder's outputs, and what is learned beside."""
+
+    outputs: Tensor
+    parameters: dict[str, Tensor]
 
 
 class Likelihood(Parameterized, ABC):
@@ -18,11 +25,18 @@ class Likelihood(Parameterized, ABC):
     otherwise. The maths must work under ``torch.func.vmap``.
 
     Shapes: ``x``, ``mask`` and ``uniform`` are ``(..., n, n_columns)``, ``outputs`` is
-    ``(..., n, n_outputs)``.
+    ``(..., n, n_outputs)``: the first column's outputs, then the second's, equally many for each.
+    A family of levels has the codes 0, 1, ... as values of x.
     """
 
     standardised: bool
     """Whether the columns are centred and scaled before the likelihood sees them."""
+
+    has_levels: ClassVar[bool] = False
+    """Whether x is one of a column's levels; `n_levels` of a bound instance says how many."""
+
+    is_ordered: ClassVar[bool] = False
+    """Whether the order of the levels matters."""
 
     refits: bool = False
     """Whether `refit` sets parameters, instead of a gradient."""
@@ -33,9 +47,24 @@ class Likelihood(Parameterized, ABC):
     score_rule: ClassVar[str | None] = None
     """What values must satisfy to have a density or probability, in words."""
 
+    def bind(self, n_levels: int) -> Self:
+        """The likelihood of a column that had this many levels in fit."""
+        return self
+
     @abstractmethod
     def n_outputs(self, n_columns: int) -> int:
         """Width of the decoder's output for this many columns."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the encoder is shown of the cells, before it is standardised; as they are."""
+        return x
+
+    def start(self, x: Tensor, mask: Tensor | None) -> Start | None:
+        """Where training starts, by rows ``x (n, n_columns)``; None starts from random weights.
+
+        For a family whose outputs would begin far from the data: a count's rate, say.
+        """
+        return None
 
     def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
         """Starting values of what is learned beside the decoder."""
@@ -67,7 +96,15 @@ class Likelihood(Parameterized, ABC):
 
     @abstractmethod
     def mean(self, outputs: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Expected x, ``(..., n, n_columns)``."""
+        """Expected x, ``(..., n, n_columns)``; with levels the probability of each.
+
+        Those are ``(..., n, n_columns * n_levels)``, the first column's first. Averages over z
+        make sense of them, `decide` a cell.
+        """
+
+    def decide(self, mean: Tensor) -> Tensor:
+        """The cells ``(..., n, n_columns)`` that a `mean` stands for: itself, where it is one."""
+        return mean
 
     @abstractmethod
     def sample(self, outputs: Tensor, parameters: Mapping[str, Tensor], uniform: Tensor) -> Tensor:
@@ -76,6 +113,15 @@ class Likelihood(Parameterized, ABC):
     @abstractmethod
     def fisher(self, outputs: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Diagonal of the Fisher information about the outputs, ``(..., n, n_outputs)``."""
+
+    def fisher_product(
+        self, outputs: Tensor, parameters: Mapping[str, Tensor], tangents: Tensor
+    ) -> Tensor:
+        """Fisher information times ``tangents (..., n, n_outputs, d)``; its diagonal's by default.
+
+        A family with several outputs a column, whose information is a matrix, overrides it.
+        """
+        return self.fisher(outputs, parameters)[..., None] * tangents
 
     def noise_variance(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
         """Variance of x given z per column, or one for all; None where it depends on z."""
