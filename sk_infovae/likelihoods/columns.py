@@ -46,6 +46,13 @@ class ColumnLikelihoods(nn.Module):
             start = stop
         self.n_outputs = start
 
+    @property
+    def widest(self) -> int:
+        """Numbers that a row takes, as outputs or as means."""
+        levels = (getattr(block.likelihood, "n_levels", None) or 1 for block in self.blocks())
+        means = sum(n * len(block.columns) for n, block in zip(levels, self.blocks(), strict=True))
+        return max(self.n_outputs, means)
+
     def blocks(self) -> Iterator[Block]:
         """Every block in turn."""
         for k, (likelihood, outputs) in enumerate(
@@ -99,19 +106,48 @@ class ColumnLikelihoods(nn.Module):
             observed = None if mask is None else self._pick(mask, block)
             yield block, self._pick(x, block), outputs[..., block.outputs], observed
 
-    def mean(self, outputs: Tensor) -> Tensor:
-        """Expected x, ``(..., n, n_columns)``."""
+    @property
+    def starts(self) -> bool:
+        """Whether any family says where training starts."""
+        return any(type(one).start is not Likelihood.start for one in self._likelihoods)
+
+    def start(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Set parameters to those of the best constant model of these rows, where families can.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_outputs,)
+            The decoder's outputs in that model.
+        known : Tensor of bool, shape (n_outputs,)
+            Where there is such an output; the others are 0.
+        """
+        outputs, known = torch.zeros(self.n_outputs), torch.zeros(self.n_outputs, dtype=torch.bool)
+        for block in self.blocks():
+            observed = None if mask is None else self._pick(mask, block)
+            start = block.likelihood.start(self._pick(x, block), observed)
+            if start is not None:
+                outputs[block.outputs], known[block.outputs] = start.outputs, True
+                for name, value in start.parameters.items():
+                    block.parameters[name].data.copy_(value)
+        return outputs, known
+
+    def mean(self, outputs: Tensor) -> list[Tensor]:
+        """Each block's expected x, or probabilities of levels: what can be averaged over z."""
+        return [b.likelihood.mean(outputs[..., b.outputs], b.parameters) for b in self.blocks()]
+
+    def decide(self, means: Sequence[Tensor]) -> Tensor:
+        """Cells ``(..., n, n_columns)`` that the blocks' means stand for."""
         return self._assemble(
-            outputs, lambda b: b.likelihood.mean(outputs[..., b.outputs], b.parameters)
+            [b.likelihood.decide(mean) for b, mean in zip(self.blocks(), means, strict=True)]
         )
 
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
         """Draw x at ``uniform (..., n, n_columns)`` in (0, 1)."""
         return self._assemble(
-            outputs,
-            lambda b: b.likelihood.sample(
-                outputs[..., b.outputs], b.parameters, self._pick(uniform, b)
-            ),
+            [
+                b.likelihood.sample(outputs[..., b.outputs], b.parameters, self._pick(uniform, b))
+                for b in self.blocks()
+            ]
         )
 
     def noise_variance(self) -> Tensor:
@@ -123,17 +159,23 @@ class ColumnLikelihoods(nn.Module):
                 values[block.columns.cpu()] = variance.detach().cpu().double()
         return values
 
-    def _assemble(self, outputs: Tensor, part) -> Tensor:
+    def _assemble(self, parts: Sequence[Tensor]) -> Tensor:
         """Put the blocks' columns back in the table's order."""
-        x = outputs.new_empty((*outputs.shape[:-1], self.n_columns))
-        for block in self.blocks():
-            x[..., block.columns] = part(block)
+        x = parts[0].new_empty((*parts[0].shape[:-1], self.n_columns))
+        for block, part in zip(self.blocks(), parts, strict=True):
+            x[..., block.columns] = part
         return x
 
-    def fisher(self, outputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Diagonal Fisher information about the outputs, 0 for missing cells."""
+    def fisher_product(self, outputs: Tensor, tangents: Tensor, mask: Tensor | None) -> Tensor:
+        """Fisher information times ``tangents (..., n, n_outputs, d)``, 0 for missing cells."""
         parts = []
         for block in self.blocks():
-            part = block.likelihood.fisher(outputs[..., block.outputs], block.parameters)
-            parts.append(part if mask is None else part * self._pick(mask, block))
-        return torch.cat(parts, -1)
+            part = block.likelihood.fisher_product(
+                outputs[..., block.outputs], block.parameters, tangents[..., block.outputs, :]
+            )
+            if mask is not None:
+                observed = self._pick(mask, block)
+                width = part.shape[-2] // observed.shape[-1]
+                part = part * observed.repeat_interleave(width, -1)[..., None]
+            parts.append(part)
+        return torch.cat(parts, -2)

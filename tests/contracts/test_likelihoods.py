@@ -1,154 +1,30 @@
-"""Laws of a likelihood, run over every class in the registry.
-
-A block has three columns. A law about one of them masks the other two, so that it needs to know
-nothing about how a family lays out its outputs. What a family's values are (real, positive,
-counts) is read off `Likelihood.in_support`.
-"""
+"""Laws of a likelihood, run over every class in the registry and over variants."""
 
 import pickle
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from likelihood_blocks import (
+    N_COLUMNS,
+    allows,
+    distribution_function,
+    draw,
+    is_continuous,
+    learned,
+    make_block,
+    normal,
+    one_hot,
+    over_columns,
+    over_likelihoods,
+    support,
+    uniform,
+)
 from sklearn.base import clone
-from torch import Tensor
 from torch.func import grad, vmap
 
 from sk_infovae.domain import check_values
-from sk_infovae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, Likelihood
-
-INSTANCES = [pytest.param(cls(), id=name) for name, cls in LIKELIHOODS.items()]
-VARIANTS = {
-    "floor": Gaussian(floor=0.5),
-    "optimal": Gaussian("optimal"),
-    "fixed": Gaussian(0.5),
-    "shared": Gaussian(shared=True),
-    "fixed-shared": Gaussian(0.5, shared=True),
-    "own-units": Gaussian(standardised=False),
-}
-INSTANCES += [pytest.param(one, id=f"gaussian-{name}") for name, one in VARIANTS.items()]
-over_likelihoods = pytest.mark.parametrize("likelihood", INSTANCES)
-
-N_COLUMNS = 3
-over_columns = pytest.mark.parametrize("column", range(N_COLUMNS))
-
-
-class Block(NamedTuple):
-    """A likelihood of three columns with parameters and one row of outputs, in float64."""
-
-    likelihood: Likelihood
-    parameters: dict[str, Tensor]
-    outputs: Tensor
-
-    def rows(self, n):
-        """The same outputs for n rows."""
-        return self.outputs.expand(n, -1)
-
-    def log_prob_of(self, column, values, outputs=None):
-        """log p of ``values (n,)`` in one column; the other two are missing."""
-        mask = one_hot(column)
-        x = values[:, None] * mask + (1 - mask)
-        outputs = self.rows(len(values)) if outputs is None else outputs
-        return self.likelihood.log_prob(x, outputs, self.parameters, mask.expand_as(x))
-
-
-def one_hot(column):
-    return torch.eye(N_COLUMNS, dtype=torch.float64)[column]
-
-
-def normal(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def uniform(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(shape, generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
-
-
-def make_block(likelihood, seed=0):
-    """Outputs and parameters away from their starting values."""
-    parameters = {
-        name: value.double() + 0.3 * normal(*value.shape, seed=seed + 1)
-        for name, value in likelihood.init_parameters(N_COLUMNS).items()
-    }
-    return Block(likelihood, parameters, normal(likelihood.n_outputs(N_COLUMNS), seed=seed))
-
-
-def allows(likelihood, value):
-    return bool(likelihood.in_support(torch.tensor([value], dtype=torch.float64)))
-
-
-def is_continuous(likelihood):
-    return allows(likelihood, 0.5)
-
-
-def support(likelihood):
-    """Nodes and weights that integrate over a continuous support, or sum over a discrete one.
-
-    The trapezoidal rule in t, with x = sinh(t) for the reals and x = exp(t) for the positive
-    numbers, converges exponentially for smooth densities.
-    """
-    if not is_continuous(likelihood):
-        counts = torch.arange(2000, dtype=torch.float64)
-        counts = counts[likelihood.in_support(counts)]
-        return counts, torch.ones_like(counts)
-    t = torch.linspace(-18, 18, 4001, dtype=torch.float64)
-    step = t[1] - t[0]
-    real = allows(likelihood, -1.0)
-    return (t.sinh(), step * t.cosh()) if real else (t.exp(), step * t.exp())
-
-
-def distribution_function(block, column, values):
-    """P(x <= value): a sum, or the integral over what lies below each value."""
-    if not is_continuous(block.likelihood):
-        nodes, _ = support(block.likelihood)
-        probability = block.log_prob_of(column, nodes).exp()
-        return (probability * (nodes <= values[:, None])).sum(-1)
-    s = torch.linspace(-40, 20, 3001, dtype=torch.float64)
-    if allows(block.likelihood, -1.0):
-        below, weight = values[:, None] - s.exp(), s.exp().expand(len(values), -1)
-    else:
-        below, weight = (
-            values[:, None] * s.sigmoid(),
-            values[:, None] * s.sigmoid() * (-s).sigmoid(),
-        )
-    density = block.log_prob_of(column, below.reshape(-1)).exp().reshape(below.shape)
-    return (density * weight).sum(-1) * (s[1] - s[0])
-
-
-def draw(block, n, seed=0):
-    return block.likelihood.sample(
-        block.rows(n), block.parameters, uniform(n, N_COLUMNS, seed=seed)
-    )
-
-
-def constant_fit(likelihood, x):
-    """Outputs and parameters, the same for all rows, that maximise the likelihood of x."""
-    n, n_columns = x.shape
-    outputs = torch.zeros(likelihood.n_outputs(n_columns), dtype=torch.float64, requires_grad=True)
-    parameters = {
-        name: value.double().requires_grad_()
-        for name, value in likelihood.init_parameters(n_columns).items()
-    }
-    optimizer = torch.optim.LBFGS(
-        [outputs, *parameters.values()],
-        max_iter=500,
-        tolerance_grad=1e-12,
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
-
-    def loss():
-        optimizer.zero_grad()
-        value = -likelihood.log_prob(x, outputs.expand(n, -1), parameters, None).mean()
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return outputs.detach(), {name: value.detach() for name, value in parameters.items()}
-
+from sk_infovae.likelihoods import Likelihood
 
 # The distribution
 
@@ -165,11 +41,18 @@ def test_density_integrates_to_one(likelihood, column):
 @over_likelihoods
 @over_columns
 def test_mean_is_that_of_the_density(likelihood, column):
+    """With levels the probability of each; what is decided is the most probable one."""
     block = make_block(likelihood)
     nodes, weights = support(likelihood)
-    expected = (weights * nodes * block.log_prob_of(column, nodes).exp()).sum()
-    mean = likelihood.mean(block.outputs[None], block.parameters)[0, column]
-    assert mean.item() == pytest.approx(expected.item(), rel=1e-9, abs=1e-9)
+    probability = weights * block.log_prob_of(column, nodes).exp()
+    likely = nodes[probability.argmax()]
+    expected = probability if likelihood.has_levels else (probability * nodes).sum()
+    mean = likelihood.mean(block.outputs[None], block.parameters)
+    torch.testing.assert_close(block.mean()[column], expected, rtol=1e-9, atol=1e-9)
+    decided = likelihood.decide(mean)
+    assert decided.dtype == mean.dtype
+    assert decided.shape == (1, N_COLUMNS)
+    assert decided[0, column] == (likely if likelihood.has_levels else mean[0, column])
 
 
 @over_likelihoods
@@ -190,14 +73,16 @@ def test_noise_variance_is_that_of_the_density(likelihood):
 
 @over_likelihoods
 def test_draws_have_the_mean_and_lie_in_the_support(likelihood):
+    """Within four standard errors; with levels every level has its frequency."""
     block, n = make_block(likelihood), 100_000
     x = draw(block, n)
     assert x.shape == (n, N_COLUMNS)
     assert likelihood.in_support(x).all()
     assert likelihood.in_fit_domain(x).all()
+    nodes, _ = support(likelihood)
+    x = (x[..., None] == nodes).double() if likelihood.has_levels else x
     error = x.std(0) / n**0.5
-    mean = likelihood.mean(block.outputs[None], block.parameters)[0]
-    assert ((x.mean(0) - mean).abs() < 4 * error).all()
+    assert ((x.mean(0) - block.mean()).abs() <= 4 * error).all()
 
 
 @over_likelihoods
@@ -224,26 +109,47 @@ def test_draws_are_finite_at_the_ends_of_float32(likelihood):
     block = make_block(likelihood)
     parameters = {name: value.float() for name, value in block.parameters.items()}
     x = likelihood.sample(block.rows(2).float(), parameters, ends)
+    assert x.dtype == torch.float32
     assert x.isfinite().all()
     assert (x[0] <= x[1]).all()
 
 
-@over_likelihoods
-def test_fisher_is_the_expected_curvature(likelihood):
-    """F_kk = - E d^2 log p / d output_k^2, by autograd under the density, summed over columns."""
-    block = make_block(likelihood)
-    nodes, weights = support(likelihood)
-    expected = torch.zeros_like(block.outputs)
+def information(block):
+    """E s s' with the score s, by autograd under the density; columns are independent."""
+    nodes, weights = support(block.likelihood)
+    total = torch.zeros(2 * block.outputs.shape, dtype=torch.float64)
     for column in range(N_COLUMNS):
         outputs = block.rows(len(nodes)).clone().requires_grad_()
         log_prob = block.log_prob_of(column, nodes, outputs)
-        (slope,) = torch.autograd.grad(log_prob.sum(), outputs, create_graph=True)
-        probability = weights * log_prob.detach().exp()
-        for k in range(len(expected)):
-            (second,) = torch.autograd.grad(slope[:, k].sum(), outputs, retain_graph=True)
-            expected[k] -= (probability * second[:, k]).sum()
-    fisher = likelihood.fisher(block.rows(4), block.parameters)
-    torch.testing.assert_close(fisher, expected.expand(4, -1), rtol=1e-8, atol=1e-10)
+        (score,) = torch.autograd.grad(log_prob.sum(), outputs)
+        total += score.mT @ ((weights * log_prob.detach().exp())[:, None] * score)
+    return total
+
+
+@over_likelihoods
+def test_fisher_is_the_expected_square_of_the_score(likelihood):
+    """Its diagonal, and its product with tangents."""
+    block = make_block(likelihood)
+    dense, tangents = information(block), normal(2, 4, len(block.outputs), 5)
+    outputs = block.rows(4).expand(2, -1, -1)
+    fisher = likelihood.fisher(outputs, block.parameters)
+    expected = dense.diagonal().expand(2, 4, -1)
+    torch.testing.assert_close(fisher, expected, rtol=1e-8, atol=1e-10)
+    product = likelihood.fisher_product(outputs, block.parameters, tangents)
+    torch.testing.assert_close(product, dense @ tangents, rtol=1e-8, atol=1e-10)
+
+
+@over_likelihoods
+def test_default_fisher_is_about_the_exact_one(likelihood):
+    """Of a family that has none of its own; as score asks for it, without gradients."""
+    block = make_block(likelihood)
+    outputs = block.rows(4).expand(2, -1, -1)
+    learned_ones = {name: value.requires_grad_() for name, value in block.parameters.items()}
+    with torch.no_grad():
+        default = Likelihood.fisher(likelihood, outputs, learned_ones)
+        exact = likelihood.fisher(outputs, learned_ones)
+    assert not default.requires_grad
+    torch.testing.assert_close(default, exact, rtol=0.15, atol=0.01)
 
 
 # The sum over columns
@@ -297,32 +203,89 @@ def test_missing_cells_contribute_exactly_nothing(likelihood, fill):
         assert torch.equal(left, right)
     by_cells = filled[1]
     assert torch.equal(by_cells[mask == 0], torch.zeros_like(by_cells[mask == 0]))
-    assert torch.equal(filled[2][0], torch.zeros_like(block.outputs))
+    by_outputs = filled[2].unflatten(-1, (N_COLUMNS, -1))[mask == 0]
+    assert torch.equal(by_outputs, torch.zeros_like(by_outputs))
+
+
+@over_likelihoods
+def test_a_row_broadcasts_over_its_draws(likelihood):
+    """The score holds ``(n, 1, n_columns)`` cells against ``(n, n_draws, n_outputs)`` outputs."""
+    block, n, n_draws = make_block(likelihood), 6, 4
+    x, mask = draw(block, n), (uniform(n, N_COLUMNS, seed=3) < 0.7).double()
+    outputs = block.rows(n)[:, None] + normal(n, n_draws, len(block.outputs))
+    for observed in (mask, None):
+        among = None if observed is None else observed[:, None]
+        total = likelihood.log_prob(x[:, None], outputs, block.parameters, among)
+        assert total.shape == (n, n_draws)
+        for k in range(n_draws):
+            alone = likelihood.log_prob(x, outputs[:, k], block.parameters, observed)
+            torch.testing.assert_close(total[:, k], alone, rtol=1e-12, atol=1e-12)
+
+
+@over_likelihoods
+def test_results_of_a_stack_are_those_of_its_parts(likelihood):
+    block, n = make_block(likelihood), 5
+    outputs = block.rows(n) + normal(3, n, len(block.outputs))
+    noise = uniform(3, n, N_COLUMNS)
+    of_outputs = [
+        lambda k: likelihood.mean(outputs[k], block.parameters),
+        lambda k: likelihood.decide(likelihood.mean(outputs[k], block.parameters)),
+        lambda k: likelihood.sample(outputs[k], block.parameters, noise[k]),
+        lambda k: likelihood.fisher(outputs[k], block.parameters),
+    ]
+    for function in of_outputs:
+        parts = torch.stack([function(k) for k in range(3)])
+        torch.testing.assert_close(function(slice(None)), parts, rtol=1e-12, atol=1e-12)
 
 
 # Numbers
 
 
+def check_finite(likelihood, x, outputs, parameters):
+    leaves = [outputs.requires_grad_(), *parameters.values()]
+    log_prob = likelihood.log_prob(x, outputs, parameters, None)
+    gradients = torch.autograd.grad(log_prob.sum(), leaves, allow_unused=True)
+    gradients = [gradient for gradient in gradients if gradient is not None]
+    mean, fisher = likelihood.mean(outputs, parameters), likelihood.fisher(outputs, parameters)
+    u = torch.full((len(x), N_COLUMNS), 0.3)
+    drawn = likelihood.sample(outputs.detach(), parameters, u)
+    for result in (log_prob, *gradients, mean, fisher, drawn):
+        assert result.isfinite().all()
+    assert (fisher >= 0).all()
+    assert likelihood.in_support(drawn).all()
+
+
 @over_likelihoods
-@pytest.mark.parametrize("size", [-1e3, 0.0, 1e3])
-@pytest.mark.parametrize("value", [-1e6, -1.0, 0.0, 0.5, 1.0, 3.0, 1e6])
+@pytest.mark.parametrize("size", [-1e3, -50.0, 0.0, 50.0, 1e3])
+@pytest.mark.parametrize("value", [-1e6, -1.0, 0.0, 1e-30, 0.5, 1.0, 3.0, 11.0, 1e6])
 def test_finite_at_extremes_in_float32(likelihood, size, value):
     """Early training meets outputs and cells like these: no NaN, no infinity, in any result."""
     if not allows(likelihood, value):
         assert likelihood.score_rule
         return
-    outputs = torch.full((2, likelihood.n_outputs(N_COLUMNS)), size, requires_grad=True)
+    n_outputs = likelihood.n_outputs(N_COLUMNS)
+    signs = torch.stack([torch.ones(n_outputs), (-1.0) ** torch.arange(n_outputs)])
     parameters = {
-        name: start.clone().requires_grad_()
+        name: start.detach().clone().requires_grad_()
         for name, start in likelihood.init_parameters(N_COLUMNS).items()
     }
-    x = torch.full((2, N_COLUMNS), value)
-    log_prob = likelihood.log_prob(x, outputs, parameters, None)
-    gradients = torch.autograd.grad(log_prob.sum(), [outputs, *parameters.values()])
-    mean, fisher = likelihood.mean(outputs, parameters), likelihood.fisher(outputs, parameters)
-    for result in (log_prob, *gradients, mean, fisher):
-        assert result.isfinite().all()
-    assert (fisher >= 0).all()
+    check_finite(likelihood, torch.full((2, N_COLUMNS), value), size * signs, parameters)
+
+
+@over_likelihoods
+@pytest.mark.parametrize("size", [-30.0, 30.0])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 100.0])
+def test_finite_at_extremes_of_the_parameters(likelihood, size, value):
+    """Wherever the gradient may lead what is learned beside the decoder."""
+    if not allows(likelihood, value):
+        return
+    parameters = {
+        name: start.detach().clone() + size * (name in learned(likelihood))
+        for name, start in likelihood.init_parameters(N_COLUMNS).items()
+    }
+    parameters = {name: start.requires_grad_() for name, start in parameters.items()}
+    outputs = torch.linspace(-3, 3, 2 * likelihood.n_outputs(N_COLUMNS)).reshape(2, -1)
+    check_finite(likelihood, torch.full((2, N_COLUMNS), value), outputs, parameters)
 
 
 @over_likelihoods
@@ -340,12 +303,15 @@ def test_gradients_are_those_of_the_value(likelihood):
 
 @over_likelihoods
 def test_every_parameter_learns(likelihood):
-    block, n = make_block(likelihood), 50
-    leaves = {name: value.clone().requires_grad_() for name, value in block.parameters.items()}
+    """Unless there is one output for all levels, which then says nothing."""
+    block, n = make_block(likelihood), 2000
+    leaves = [block.parameters[name].clone().requires_grad_() for name in learned(likelihood)]
+    parameters = block.parameters | dict(zip(learned(likelihood), leaves, strict=True))
     outputs = block.rows(n).clone().requires_grad_()
-    value = likelihood.log_prob(draw(block, n), outputs, leaves, None).sum()
-    for gradient in torch.autograd.grad(value, [outputs, *leaves.values()]):
-        assert (gradient != 0).all()
+    value = likelihood.log_prob(draw(block, n), outputs, parameters, None).sum()
+    says_nothing = (likelihood.fisher(block.rows(1), block.parameters) == 0).all()
+    for gradient in torch.autograd.grad(value, [outputs, *leaves]):
+        assert ((gradient == 0) if says_nothing else (gradient != 0)).all()
 
 
 @over_likelihoods
@@ -355,14 +321,15 @@ def test_vmap_gives_what_a_loop_gives(likelihood):
     blocks = [make_block(likelihood, seed) for seed in range(n_models)]
     x = torch.stack([draw(block, n, seed=9) for block in blocks])
     mask = (uniform(n_models, n, N_COLUMNS, seed=5) < 0.7).double()
-    noise = uniform(n_models, n, N_COLUMNS, seed=6)
     outputs = torch.stack([block.rows(n) + normal(n, 1) for block in blocks])
     parameters = {
         name: torch.stack([block.parameters[name] for block in blocks])
         for name in blocks[0].parameters
     }
 
-    def results(x, outputs, parameters, mask, noise):
+    tangents = normal(n_models, n, outputs.shape[-1], 2)
+
+    def results(x, outputs, parameters, mask, tangents):
         def total(outputs, parameters):
             return likelihood.log_prob(x, outputs, parameters, mask).sum()
 
@@ -370,14 +337,14 @@ def test_vmap_gives_what_a_loop_gives(likelihood):
             likelihood.log_prob(x, outputs, parameters, mask),
             likelihood.log_prob(x, outputs, parameters, None),
             likelihood.mean(outputs, parameters),
-            likelihood.sample(outputs, parameters, noise),
             likelihood.fisher(outputs, parameters),
+            likelihood.fisher_product(outputs, parameters, tangents),
             grad(total, argnums=(0, 1))(outputs, parameters),
         )
 
-    mapped = vmap(results)(x, outputs, parameters, mask, noise)
+    mapped = vmap(results)(x, outputs, parameters, mask, tangents)
     for k, block in enumerate(blocks):
-        alone = results(x[k], outputs[k], block.parameters, mask[k], noise[k])
+        alone = results(x[k], outputs[k], block.parameters, mask[k], tangents[k])
         one = torch.utils._pytree.tree_map(lambda value, k=k: value[k], mapped)
         torch.testing.assert_close(one, alone, rtol=1e-12, atol=1e-12)
 
@@ -410,42 +377,6 @@ def test_a_value_outside_is_refused_by_name(likelihood, scored):
         else:
             with pytest.raises(ValueError, match=rf"'size'.*{rule[:10]}.*got {bad}"):
                 check_values(X, [likelihood] * 2, ["age", "size"], scored=scored)
-
-
-def test_grey_values_train_under_bernoulli_but_have_no_probability():
-    values = torch.tensor([-0.1, 0.0, 0.4, 1.0, 1.1])
-    assert Bernoulli().in_fit_domain(values).tolist() == [False, True, True, True, False]
-    assert Bernoulli().in_support(values).tolist() == [False, True, False, True, False]
-
-
-# Maximum likelihood of the constant model
-
-
-def test_gaussian_learns_mean_and_variance():
-    x = normal(200, N_COLUMNS) * torch.tensor([0.3, 1.0, 4.0]) + torch.tensor([0.0, -2.0, 5.0])
-    outputs, parameters = constant_fit(Gaussian(), x)
-    torch.testing.assert_close(outputs, x.mean(0), rtol=1e-6, atol=1e-6)
-    variance = Gaussian().noise_variance(parameters)
-    torch.testing.assert_close(variance, x.var(0, correction=0), rtol=1e-5, atol=0)
-
-
-def test_gaussian_floor_keeps_a_constant_column_finite():
-    """The noise falls to the floor and not below; the density stays finite."""
-    x = torch.full((50, 2), 3.0).double()
-    likelihood = Gaussian(floor=0.01)
-    outputs, parameters = constant_fit(likelihood, x)
-    variance = likelihood.noise_variance(parameters)
-    torch.testing.assert_close(outputs, x[0], rtol=1e-5, atol=0)
-    torch.testing.assert_close(variance, torch.full((2,), 0.01).double(), rtol=1e-4, atol=0)
-    assert (variance >= 0.01).all()
-    assert likelihood.log_prob(x, outputs.expand(50, -1), parameters, None).isfinite().all()
-
-
-def test_bernoulli_learns_the_log_odds_of_the_mean():
-    """Also of grey values: the cross-entropy has its optimum at their mean."""
-    x = torch.stack([(uniform(100) < 0.2).double(), uniform(100, seed=1) ** 2], 1)
-    outputs, _ = constant_fit(Bernoulli(), x)
-    torch.testing.assert_close(outputs, torch.logit(x.mean(0)), rtol=1e-6, atol=1e-6)
 
 
 # The object
@@ -485,9 +416,3 @@ def test_parameters_make_an_equal_object(likelihood):
 def test_unknown_parameter_is_named(likelihood):
     with pytest.raises(ValueError, match="no_such_parameter"):
         likelihood.set_params(no_such_parameter=1)
-
-
-@pytest.mark.parametrize("floor", [0.0, -1.0, float("inf"), float("nan")])
-def test_gaussian_floor_must_be_positive_and_finite(floor):
-    with pytest.raises(ValueError, match=rf"positive and finite.*floor={floor!r}.*1e-4"):
-        Gaussian(floor=floor).init_parameters(2)
