@@ -17,7 +17,8 @@ from numpydoc.validate import ERROR_MSGS, validate
 
 PACKAGE = "sk_infovae"
 MODULES = [
-    f"{PACKAGE}.{name}" for name in ("callbacks", "divergences", "exceptions", "likelihoods")
+    f"{PACKAGE}.{name}"
+    for name in ("callbacks", "datasets", "divergences", "exceptions", "likelihoods")
 ]
 
 

@@ -5,13 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import nn
 
+from sk_infovae.inputs import EncoderInputs
 from sk_infovae.likelihoods import LIKELIHOODS, ColumnLikelihoods, Likelihood
 from sk_infovae.module import VAE
 from sk_infovae.networks import ACTIVATIONS, check_shapes, default_decoder, default_encoder
-from sk_infovae.schema import Schema
+
+AUTO = {"bool": "bernoulli", "string": "categorical", "category": "categorical"}
+"""Likelihood by the kind of a column; all others are gaussian."""
+
+MEASURED = ("hole_columns", "has_outliers")
+"""What the table says of the architecture, not a parameter."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Architecture:
         One for each column.
     hole_columns : tuple of int
         Columns of which the encoder is told whether a cell was observed.
+    has_outliers : bool
+        Whether the encoder sees far numbers drawn in.
     """
 
     n_components: int
@@ -41,6 +48,7 @@ class Architecture:
     decoder: Callable[[int, int], nn.Module] | None
     likelihoods: tuple[Likelihood, ...]
     hole_columns: tuple[int, ...]
+    has_outliers: bool
 
     @property
     def is_custom(self) -> bool:
@@ -53,14 +61,14 @@ class Architecture:
     def build(self) -> VAE:
         """Make the module with freshly drawn weights (from torch's global generator)."""
         likelihood = ColumnLikelihoods(self.likelihoods)
-        n_inputs = len(self.likelihoods) + len(self.hole_columns)
+        inputs = EncoderInputs(self.likelihoods, self.hole_columns, self.has_outliers)
         activation = (
             ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
         )
         encoder = (
-            default_encoder(n_inputs, self.n_components, self.hidden_layer_sizes, activation)
+            default_encoder(inputs.width, self.n_components, self.hidden_layer_sizes, activation)
             if self.encoder is None
-            else self.encoder(n_inputs, self.n_components)
+            else self.encoder(inputs.width, self.n_components)
         )
         decoder = (
             default_decoder(
@@ -69,48 +77,63 @@ class Architecture:
             if self.decoder is None
             else self.decoder(self.n_components, likelihood.n_outputs)
         )
-        check_shapes(encoder, decoder, n_inputs, self.n_components, likelihood.n_outputs)
-        return VAE(encoder, decoder, likelihood, torch.tensor(self.hole_columns, dtype=torch.long))
+        check_shapes(encoder, decoder, inputs.width, self.n_components, likelihood.n_outputs)
+        return VAE(encoder, decoder, likelihood, inputs)
 
     def changed(self, other: "Architecture") -> list[str]:
         """Names of the parameters by which two architectures differ."""
         return [
             field.name.removesuffix("s") if field.name == "likelihoods" else field.name
             for field in fields(self)
-            if field.name != "hole_columns"
+            if field.name not in MEASURED
             and getattr(self, field.name) != getattr(other, field.name)
         ]
 
 
 def resolve_likelihoods(
-    choice: str | Likelihood | Mapping[Any, Any], schema: Schema
+    choice: str | Likelihood | Mapping[Any, Any], names: Sequence[Any], kinds: Sequence[str]
 ) -> tuple[Likelihood, ...]:
     """The likelihood of each column, from the estimator's ``likelihood`` parameter.
 
-    ``"auto"`` looks at dtypes, never at values: numbers are gaussian, booleans bernoulli.
+    ``"auto"`` looks at the kind, never at values: strings and categories are categorical, booleans
+    bernoulli, numbers and times gaussian.
 
     Raises
     ------
     ValueError
-        For an unknown name or a column that X does not have.
+        For an unknown name, a column that X does not have, or a likelihood that can't be that of
+        a column's kind.
     """
-    auto = ["bernoulli" if kind == "bool" else "gaussian" for kind in schema.kinds]
-    if not isinstance(choice, Mapping):
-        return tuple(
-            _one_likelihood(auto[j] if choice == "auto" else choice) for j in range(len(auto))
+    given = dict(choice) if isinstance(choice, Mapping) else dict.fromkeys(names, choice)
+    unknown = [name for name in given if name not in set(names)]
+    if unknown:
+        raise ValueError(
+            f"likelihood names column {unknown[0]!r}, which X does not have. Its columns are "
+            f"{list(names)[:10]}{' ...' if len(names) > 10 else ''}."
         )
-    chosen: list[Any] = list(auto)
-    columns: Sequence[Any] = schema.names if schema.names is not None else range(len(auto))
-    positions = {column: j for j, column in enumerate(columns)}
-    for column, value in choice.items():
-        if column not in positions:
-            raise ValueError(
-                f"likelihood names column {column!r}, which X does not have. Its columns are "
-                f"{list(columns)[:10]}{' ...' if len(auto) > 10 else ''}."
-            )
-        if value != "auto":
-            chosen[positions[column]] = value
-    return tuple(map(_one_likelihood, chosen))
+    found = []
+    for name, kind in zip(names, kinds, strict=True):
+        one = given.get(name, "auto")
+        automatic = isinstance(one, str) and one == "auto"
+        likelihood = _one_likelihood(AUTO.get(kind, "gaussian") if automatic else one)
+        _check_kind(likelihood, name, kind)
+        found.append(likelihood)
+    return tuple(found)
+
+
+def _check_kind(likelihood: Likelihood, name: Any, kind: str) -> None:
+    """Levels need a likelihood of levels; times one that takes a centre and a scale."""
+    is_time = kind in ("time", "date")
+    if likelihood.has_levels or not (AUTO.get(kind) == "categorical" or is_time):
+        return
+    if is_time and likelihood.standardised:
+        return
+    fitting = [key for key, one in LIKELIHOODS.items() if one.has_levels]
+    fitting += [key for key, one in LIKELIHOODS.items() if is_time and one().standardised]
+    raise ValueError(
+        f"Column {name!r} is of kind {kind!r}, which can't have likelihood {likelihood!r}. Choose "
+        f"one of {fitting}, or convert the column to numbers."
+    )
 
 
 def _one_likelihood(choice: str | Likelihood) -> Likelihood:

@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 
 from sk_infovae.likelihoods import Likelihood
-from sk_infovae.preprocessing import row_blocks
+from sk_infovae.standardizer import row_blocks
 
 
 def has_density(X: Any, likelihoods: Sequence[Likelihood]) -> bool:

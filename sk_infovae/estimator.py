@@ -1,6 +1,6 @@
 """`InfoVAETransformer`: validates, assembles, delegates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -13,27 +13,28 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_array, check_scalar
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sk_infovae.compat import CallbackSupportMixin, with_callbacks
 from sk_infovae.divergences import DIVERGENCES, Divergence
-from sk_infovae.domain import check_values
 from sk_infovae.fitting import attributes_of_copy, fitted_attributes, train_estimator
-from sk_infovae.information import Information
+from sk_infovae.generative import GenerativeMixin
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
-from sk_infovae.model import TableModel
 from sk_infovae.networks import ACTIVATIONS
 from sk_infovae.persistence import net_state, rebuild_net
 from sk_infovae.schema import is_frame
-from sk_infovae.seeds import draw_seed
 from sk_infovae.training.callbacks import SklearnCallbacks
 from sk_infovae.validation import TableLike, read_table, to_cpu
 
 
 class InfoVAETransformer(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    GenerativeMixin,
+    BaseEstimator,
 ):
     r"""Embed a table with an information-maximising variational autoencoder.
 
@@ -47,10 +48,11 @@ class InfoVAETransformer(
     every term summed over columns or latent dimensions and averaged over rows. alpha = 0 and
     lambd = 1 make a plain VAE; alpha = 1 a WAE / MMD-VAE; alpha = 1 - lambd a beta-VAE.
 
-    NaN (None in a DataFrame) is a missing cell: it is left out of the likelihood, and the encoder
-    is told about it in columns that had missing cells in fit. Numbers are standardised inside and
-    come back in their own units. There is no ``sample_weight``: under minibatches a weight and a
-    repetition of a row can't agree.
+    Reads arrays, and DataFrames of pandas and polars with numbers, booleans, strings, categories
+    and times. NaN (None, NaT or NA in a DataFrame) is a missing cell: it is left out of the
+    likelihood, and the encoder is told about it in columns that had missing cells in fit. Numbers
+    are standardised inside and come back in their own units, dtypes and names. There is no
+    ``sample_weight``: under minibatches a weight and a repetition of a row can't agree.
 
     Parameters
     ----------
@@ -66,9 +68,16 @@ class InfoVAETransformer(
         D(q(z), p(z)): "mmd", "kl", "sliced_wasserstein", "ksd" or "adversarial", see
         `sk_infovae.divergences`. An instance's parameters can be searched
         (``divergence__bandwidth``).
-    likelihood : {"auto", "gaussian", "bernoulli"}, Likelihood or dict, default="auto"
-        p(x|z). "auto" takes gaussian for numbers and bernoulli for booleans, by dtype. A dict
-        names it by column (integers for an array); the columns left out are "auto".
+    likelihood : str, Likelihood or dict, default="auto"
+        p(x|z): "gaussian", "student_t", "lognormal", "bernoulli", "categorical", "ordinal",
+        "poisson" or "negative_binomial", see `sk_infovae.likelihoods`. "auto" takes gaussian for
+        numbers and times, bernoulli for booleans, categorical for strings and categories, by
+        dtype. A dict names it by column (integers for an array); columns left out are "auto".
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns to read as categories, besides strings and categories: a boolean mask, names or
+        positions, as in `sklearn.ensemble.HistGradientBoostingClassifier`. None allows none.
+    handle_unknown : {"missing", "error"}, default="missing"
+        What becomes of a category that fit did not see.
     hidden_layer_sizes : sequence of int, default=(128, 128)
         Widths of the encoder; the decoder mirrors them and adds a linear skip. Empty for a linear
         encoder and decoder, which is factor analysis for alpha = 0 and lambd = 1.
@@ -152,6 +161,8 @@ class InfoVAETransformer(
         "lambd": [Real],
         "divergence": [StrOptions(set(DIVERGENCES)), Divergence],
         "likelihood": [StrOptions({"auto", *LIKELIHOODS}), Likelihood, dict],
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "handle_unknown": [StrOptions({"missing", "error"})],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS)), callable],
         "encoder": [callable, None],
@@ -179,6 +190,8 @@ class InfoVAETransformer(
         lambd: float = 10.0,
         divergence: str | Divergence = "mmd",
         likelihood: str | Likelihood | Mapping[Any, str | Likelihood] = "auto",
+        categorical_features: str | Sequence[Any] | None = "from_dtype",
+        handle_unknown: str = "missing",
         hidden_layer_sizes: tuple[int, ...] = (128, 128),
         activation: str | Callable[[], torch.nn.Module] = "silu",
         encoder: Callable[[int, int], torch.nn.Module] | None = None,
@@ -202,6 +215,8 @@ class InfoVAETransformer(
         self.lambd = lambd
         self.divergence = divergence
         self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.encoder = encoder
@@ -228,7 +243,7 @@ class InfoVAETransformer(
         Parameters
         ----------
         X : {ndarray, CSR matrix, DataFrame, CPU torch tensor} of shape (n_samples, n_features)
-            Numbers and booleans; NaN and None are missing cells. At least 2 rows.
+            At least 2 rows; NaN and None are missing cells.
         y : ignored
             Only for scikit-learn's conventions.
         X_val : like X, default=None
@@ -244,7 +259,7 @@ class InfoVAETransformer(
         ValueError
             For infinite values, a single row, or weights outside their region.
         SchemaError
-            For columns that are neither numbers nor booleans.
+            For free text, nested cells and other columns that can't be read.
         TrainingDivergedError
             When the loss became NaN, infinite or exploded; the estimator is then as it was before.
         """
@@ -307,7 +322,7 @@ class InfoVAETransformer(
         return self._model().posterior(read_table(self, X))
 
     def inverse_transform(self, Z: TableLike) -> Any:
-        """Decode codes: the expected x for numbers, the more probable value for booleans.
+        """Decode codes: the expected x for numbers, the most probable level of a category.
 
         Parameters
         ----------
@@ -318,7 +333,8 @@ class InfoVAETransformer(
         -------
         X : ndarray or DataFrame of shape (n_samples, n_features)
             In the units, columns and dtypes of the X seen in fit; a float ndarray for an array or
-            a CSR matrix. A pandas Z keeps its index.
+            a CSR matrix. A pandas Z keeps its index. Integers are rounded, and a DataFrame's
+            column without negative numbers in fit has none.
         """
         check_is_fitted(self)
         index = Z.index if is_frame(Z) and hasattr(Z, "index") else None
@@ -328,98 +344,7 @@ class InfoVAETransformer(
                 f"Z must have n_components={self._n_features_out} columns, as transform returns "
                 f"them; got {Z.shape[1]}."
             )
-        return self._layout.schema.build(self._model().expect(Z), index)
-
-    def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Any:
-        """Draw new rows from the model: z from the prior, x from p(x|z).
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        random_state : int, RandomState or None, default=None
-            An int gives the same rows again.
-
-        Returns
-        -------
-        X : ndarray or DataFrame of shape (n_samples, n_features)
-            As inverse_transform returns it, each column within the range seen in fit.
-        """
-        check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        values = self._model().sample(n_samples, draw_seed(random_state))
-        return self._layout.schema.build(values)
-
-    def score_samples(self, X: TableLike, return_ess: bool = False) -> Any:
-        """Estimate log p(x) of each row, in nats and in the units of X.
-
-        Importance sampling with a proposal from the decoder (see `sk_infovae.scoring`); missing
-        cells are integrated out. It compares with ``PCA.score_samples`` and
-        ``GaussianMixture.score_samples``, and between all values of alpha, lambd and D.
-
-        Parameters
-        ----------
-        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
-        return_ess : bool, default=False
-            Whether to return the effective sample size too.
-
-        Returns
-        -------
-        log_likelihood : ndarray of shape (n_samples,), float64
-            Log density of numbers plus log probability of booleans. The noise of the estimate is
-            the same for all rows, and fixed by fit.
-        ess : ndarray of shape (n_samples,), float64
-            Of n_importance_samples draws, how many count. Only with return_ess.
-        """
-        check_is_fitted(self)
-        X = read_table(self, X)
-        layout = self._layout
-        check_values(X, layout.architecture.likelihoods, layout.schema.names, scored=True)
-        scores, ess = self._model().score(X, self.n_importance_samples)
-        return (scores, ess) if return_ess else scores
-
-    def score(self, X: TableLike, y: Any = None) -> float:
-        """Mean of `score_samples`: log-likelihood in nats per sample.
-
-        Parameters
-        ----------
-        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
-        y : ignored
-            Only for scikit-learn's conventions.
-
-        Returns
-        -------
-        score : float
-            The higher, the better the model explains the rows.
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def information(self, X: TableLike) -> Information:
-        """Take the objective apart on X: what the code knows, and how far q(z) is from the prior.
-
-        ``kl == mutual_information + marginal_kl`` holds, as the three share their draws.
-
-        Parameters
-        ----------
-        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
-            At least 2 rows. Of more than 10,000 rows a random part is measured, as ``n_rows``
-            and ``n_rows_given`` say; the choice and the draws are fixed by fit.
-
-        Returns
-        -------
-        information : Information
-            Reconstruction, KL, mutual information with its cap log n, D, ELBO, log-likelihood,
-            amortisation gap, active units and more: see `sk_infovae.information.Information`.
-        """
-        check_is_fitted(self)
-        X = read_table(self, X, min_rows=2)
-        check_values(X, self._layout.architecture.likelihoods, self._layout.schema.names)
-        return self._model().information(X, self.net_.criterion_, self.n_importance_samples)
-
-    def _model(self) -> TableModel:
-        return TableModel(self._layout, self.module_, self.net_.device)
+        return self._layout.schema.decode(self._model().expect(Z), index)
 
     @property
     def _n_features_out(self) -> int:

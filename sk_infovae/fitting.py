@@ -21,7 +21,7 @@ from sk_infovae.training.plan import (
     encode_rows,
     prepare_training,
 )
-from sk_infovae.validation import all_or_nothing, read_table, to_cpu
+from sk_infovae.validation import all_or_nothing, check_table, dtype_of, finite, read_table, to_cpu
 
 FITTED = ("net_", "module_", "history_", "n_iter_", "noise_variance_")
 
@@ -96,12 +96,13 @@ def checked_params(estimator: Any) -> dict[str, Any]:
 def lay_out(estimator: Any, X: Any, params: Mapping[str, Any], min_rows: int = 2) -> Any:
     """Read the first rows, and fix columns, scaling, shapes and seeds by them."""
     X = to_cpu(X)
-    table = read_table(estimator, X, reset=True, min_rows=min_rows)
+    dtype = dtype_of(X)
+    X = check_table(estimator, X, reset=True, min_rows=min_rows)
     for name in FITTED:
         vars(estimator).pop(name, None)
     seed = draw_seed(estimator.random_state)
-    estimator._layout = TableLayout.measure(X, table, params, seed)
-    return table
+    estimator._layout, table = TableLayout.measure(X, dtype, params, seed)
+    return finite(table)
 
 
 def prepare_alone(estimator: Any, X: Any, encoded: dict[Any, Rows]) -> Training:

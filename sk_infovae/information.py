@@ -22,7 +22,7 @@ from sk_infovae.divergences import MMD, Codes
 from sk_infovae.module import VAE
 from sk_infovae.objective import InfoVAELoss
 from sk_infovae.posterior import Posterior
-from sk_infovae.preprocessing import Standardizer, row_blocks
+from sk_infovae.standardizer import Standardizer, row_blocks
 
 LOG_2PI = math.log(2 * math.pi)
 MOST_ROWS = 10_000

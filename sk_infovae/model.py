@@ -15,8 +15,8 @@ from sk_infovae.information import MOST_ROWS, Information, measure_information
 from sk_infovae.layout import TableLayout
 from sk_infovae.module import VAE
 from sk_infovae.objective import InfoVAELoss
-from sk_infovae.preprocessing import row_blocks
-from sk_infovae.scoring import score_rows
+from sk_infovae.scoring import Sampler, score_rows
+from sk_infovae.standardizer import row_blocks
 
 ROWS_PER_PASS = 4096
 """Rows that go through a network at a time: few enough that hidden layers stay in the cache."""
@@ -53,7 +53,8 @@ class TableModel:
 
     def expect(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
         """E[x|z] in units of X."""
-        return self._decode(Z, lambda outputs, _: self.module.likelihood.mean(outputs))
+        likelihood = self.module.likelihood
+        return self._decode(Z, lambda outputs, _: likelihood.decide(likelihood.mean(outputs)))
 
     def sample(self, n_samples: int, seed: int) -> NDArray[np.float64]:
         """Rows drawn from the model in units of X, within the range seen in fit."""
@@ -78,11 +79,14 @@ class TableModel:
                 values[rows] = self.layout.standardizer.decode(read(outputs, rows).cpu().numpy())
         return values
 
+    def sampler(self, n_draws: int) -> Sampler:
+        """The importance sampler of the score and of imputation."""
+        seed = self.layout.seed_for("score")
+        return Sampler.make(self.module, self.layout.standardizer, n_draws, seed)
+
     def score(self, X: Any, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """log p(x) in nats, units of X, and the effective sample size of the estimate."""
-        return score_rows(
-            self.module, X, self.layout.standardizer, n_draws, self.layout.seed_for("score")
-        )
+        return score_rows(self.sampler(n_draws), X)
 
     def information(self, X: Any, loss: InfoVAELoss, n_draws: int) -> Information:
         """The objective taken apart on (at most `MOST_ROWS` of) the rows of X."""

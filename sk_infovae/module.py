@@ -5,7 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_infovae.inputs import EncoderInputs
 from sk_infovae.likelihoods import ColumnLikelihoods
+from sk_infovae.networks import output_bias
 from sk_infovae.posterior import Posterior
 
 
@@ -23,42 +25,47 @@ class VAE(nn.Module):
     Parameters
     ----------
     encoder : Module
-        ``(batch, n_columns + n_hole_columns) -> (batch, 2 n_components)``.
+        ``(batch, inputs.width) -> (batch, 2 n_components)``.
     decoder : Module
         ``(batch, n_components) -> (batch, n_outputs)``.
     likelihood : ColumnLikelihoods
         p(x|z) given the decoder's outputs.
-    hole_columns : Tensor of int64
-        Columns with missing cells in the training data: the encoder is told which cells were
-        observed there, by one more input each.
+    inputs : EncoderInputs
+        What the encoder sees of a row.
     """
-
-    hole_columns: Tensor
 
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
         likelihood: ColumnLikelihoods,
-        hole_columns: Tensor,
+        inputs: EncoderInputs,
     ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
-        self.register_buffer("hole_columns", hole_columns)
-        self._n_marks = len(hole_columns)
+        self.inputs = inputs
 
     def encode(self, x: Tensor, mask: Tensor | None = None) -> Posterior:
         """q(z|x) for ``x (batch, n_columns)``; ``mask`` is True where a cell was observed."""
-        if self._n_marks:
-            marks = (
-                x.new_ones((*x.shape[:-1], self._n_marks))
-                if mask is None
-                else mask[..., self.hole_columns].to(x.dtype)
-            )
-            x = torch.cat([x, marks], -1)
-        return Posterior(*self.encoder(x).chunk(2, -1))
+        return Posterior(*self.encoder(self.inputs(x, mask)).chunk(2, -1))
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether `start` finds anything to do."""
+        return len(self.inputs.measured) > 0 or self.likelihood.starts
+
+    def start(self, x: Tensor, mask: Tensor | None) -> None:
+        """Begin where the rows ``x (n, n_columns)`` say: what can be measured is not learned.
+
+        The outputs of the best constant model become the default decoder's last bias.
+        """
+        self.inputs.start(x, mask)
+        outputs, known = self.likelihood.start(x, mask)
+        bias = output_bias(self.decoder)
+        if bias is not None:
+            bias.data = torch.where(known, outputs, bias.data)
 
     def forward(self, x: Tensor, mask: Tensor | None, noise: Tensor) -> VAEOutput:
         """Encode, draw z with the given standard normal noise, decode."""

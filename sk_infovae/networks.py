@@ -64,6 +64,12 @@ def default_decoder(
     return SkipDecoder(n_components, tuple(reversed(hidden)), n_outputs, activation)
 
 
+def output_bias(decoder: nn.Module) -> Tensor | None:
+    """Bias of the default decoder's last layer; None for a decoder of the user's own."""
+    last = decoder.body[-1] if isinstance(decoder, SkipDecoder) else decoder
+    return last.bias if isinstance(last, nn.Linear) else None
+
+
 def check_shapes(
     encoder: nn.Module, decoder: nn.Module, n_inputs: int, n_components: int, n_outputs: int
 ) -> None:

@@ -13,6 +13,8 @@ import copy
 import math
 import threading
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +25,7 @@ from torch import Tensor
 
 from sk_infovae.module import VAE
 from sk_infovae.posterior import Posterior
-from sk_infovae.preprocessing import Standardizer
+from sk_infovae.standardizer import Standardizer
 
 LOG_2PI = math.log(2 * math.pi)
 GAUSS_NEWTON_STEPS = 12
@@ -105,8 +107,7 @@ def curvature(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> tuple[T
         outputs = module.decoder(z).detach().requires_grad_()
         slope = torch.autograd.grad(module.likelihood.log_prob(x, outputs, mask).sum(), outputs)[0]
     gradient = (slope[:, None, :] @ jacobian)[:, 0, :] - z
-    fisher = module.likelihood.fisher(outputs.detach(), mask)
-    precision = jacobian.mT @ (fisher[..., None] * jacobian)
+    precision = jacobian.mT @ module.likelihood.fisher_product(outputs.detach(), jacobian, mask)
     precision.diagonal(dim1=-2, dim2=-1).add_(1.0)
     return gradient, precision
 
@@ -170,10 +171,10 @@ def is_differentiable(module: VAE, z: Tensor) -> bool:
     return True
 
 
-def log_evidence(
+def weighted_draws(
     module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor, refine: bool = True
-) -> Evidence:
-    """Estimate log p(x) = log E_q [p(x, z) / q(z)] for every row, missing cells integrated out.
+) -> tuple[Tensor, Tensor]:
+    """Draws z of the proposal q for every row, and their weights log p(x, z) / q(z).
 
     Parameters
     ----------
@@ -185,6 +186,11 @@ def log_evidence(
         Standard normal draws, the same for every row; each part of the mixture takes its share.
     refine : bool
         Whether the decoder proposes too.
+
+    Returns
+    -------
+    z : Tensor of shape (n, n_draws, d)
+    log_weights : Tensor of shape (n, n_draws)
     """
     parts = propose(module, x, mask, refine)
     shares = noise.chunk(len(parts))
@@ -196,53 +202,69 @@ def log_evidence(
         torch.stack([part.log_density(z) for part in parts], -1) + log_shares, -1
     )
     joint = log_joint(module, z, x[:, None, :], None if mask is None else mask[:, None, :])
-    weights = joint - mixture
+    return z, joint - mixture
+
+
+def log_evidence(
+    module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor, refine: bool = True
+) -> Evidence:
+    """Estimate log p(x) = log E_q [p(x, z) / q(z)] for every row, missing cells integrated out.
+
+    Parameters as in `weighted_draws`.
+    """
+    z, weights = weighted_draws(module, x, mask, noise, refine)
     total = torch.logsumexp(weights, -1)
     ess = torch.exp(2 * total - torch.logsumexp(2 * weights, -1))
     return Evidence(total - math.log(z.shape[1]), ess)
 
 
-def rows_per_chunk(module: VAE, n_draws: int, n_components: int) -> int:
-    """How many rows to score at a time within `CHUNK_CELLS`."""
-    widths = [p.shape[0] for p in module.decoder.parameters() if p.ndim]
-    widest = max([module.likelihood.n_outputs, *widths])
-    return max(1, CHUNK_CELLS // (widest * max(n_draws, n_components)))
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """A float64 copy of a module with the noise that all rows share.
+
+    Parameters of `make`: a module trained in float32, the table's standardizer, importance samples
+    a row, and the seed that scrambles the Sobol points.
+    """
+
+    module: VAE
+    standardizer: Standardizer
+    noise: Tensor
+    refine: bool
+
+    @classmethod
+    def make(cls, module: VAE, standardizer: Standardizer, n_draws: int, seed: int) -> "Sampler":
+        """Copy the module and draw the noise."""
+        module = copy.deepcopy(module).double().eval()
+        device = next(module.likelihood.buffers()).device
+        origin = torch.zeros(1, module.likelihood.n_columns, dtype=torch.float64, device=device)
+        n_components = module.encode(origin).mean.shape[-1]
+        refine = is_differentiable(module, origin.new_zeros(1, n_components))
+        noise = sobol_normal(n_draws, n_components, seed).to(device)
+        return cls(module, standardizer, noise, refine)
+
+    def chunks(self, X: Any) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        """Rows of X that fit into `CHUNK_CELLS`, in the model's units and on its device."""
+        n_draws, n_components = self.noise.shape
+        widths = [p.shape[0] for p in self.module.decoder.parameters() if p.ndim]
+        widest = max([self.module.likelihood.widest, *widths])
+        size = max(1, CHUNK_CELLS // (widest * max(n_draws, n_components)))
+        for rows in gen_batches(X.shape[0], size):
+            x, mask = self.standardizer.encode(X[rows], np.float64)
+            observed = None if mask is None else torch.from_numpy(mask).to(self.noise)
+            yield rows, torch.from_numpy(x).to(self.noise), observed
 
 
-def score_rows(
-    module: VAE, X: Any, standardizer: Standardizer, n_draws: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def score_rows(sampler: Sampler, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """log p(x) of every row of X in nats and the units of X, and its effective sample size.
 
-    Parameters
-    ----------
-    module : VAE
-        Trained in float32; a float64 copy of it is used.
-    X : ndarray or CSR matrix of shape (n_samples, n_columns)
-    standardizer : Standardizer
-        Its log-Jacobian carries the density from the model's units to those of X.
-    n_draws : int
-        Importance samples a row.
-    seed : int
-        Scrambles the Sobol points.
+    The standardizer's log-Jacobian carries the density from the model's units to those of X.
     """
-    module = copy.deepcopy(module).double().eval()
-    device = next(module.likelihood.buffers()).device
-    origin = torch.zeros(1, X.shape[1], dtype=torch.float64, device=device)
-    n_components = module.encode(origin).mean.shape[-1]
-    refine = is_differentiable(module, origin.new_zeros(1, n_components))
-    noise = sobol_normal(n_draws, n_components, seed).to(device)
     scores, sizes = np.empty(X.shape[0]), np.empty(X.shape[0])
-    for rows in gen_batches(X.shape[0], rows_per_chunk(module, n_draws, n_components)):
-        x, mask = standardizer.encode(X[rows], np.float64)
+    for rows, x, mask in sampler.chunks(X):
         with torch.no_grad():
-            evidence = log_evidence(
-                module,
-                torch.from_numpy(x).to(device),
-                None if mask is None else torch.from_numpy(mask).to(device, torch.float64),
-                noise,
-                refine,
-            )
-        scores[rows] = evidence.log_likelihood.cpu().numpy() + standardizer.log_jacobian(mask)
+            evidence = log_evidence(sampler.module, x, mask, sampler.noise, sampler.refine)
+        observed = None if mask is None else mask.cpu().numpy()
+        jacobian = sampler.standardizer.log_jacobian(observed)
+        scores[rows] = evidence.log_likelihood.cpu().numpy() + jacobian
         sizes[rows] = evidence.effective_sample_size.cpu().numpy()
     return scores, sizes

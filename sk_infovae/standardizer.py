@@ -1,4 +1,4 @@
-"""From the units of X to the model's units, and exactly back."""
+"""From cells to the model's units, and exactly back."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +13,13 @@ from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 BLOCK_CELLS = 2**21
 """Cells handled at a time, so that no pass over X holds a second copy of it."""
+
+
+FENCE = 10.0
+"""Cells more interquartile ranges than this outside the quartiles do not set centre and scale."""
+
+FENCE_ROWS, FENCE_CELLS = 50, 2**17
+"""The quartiles are taken of so many cells, evenly spaced, and of so many rows at least."""
 
 
 def row_blocks(n_rows: int, n_columns: int, most: int | None = None) -> Iterator[slice]:
@@ -31,8 +38,8 @@ class Standardizer:
     Attributes
     ----------
     centre, scale : ndarray
-        Mean and standard deviation of the observed cells; 0 and 1 for a column that is not
-        standardised.
+        Mean and standard deviation of the observed cells, those beyond a fence (`FENCE`)
+        counted as if they stood there; 0 and 1 for a column that is not standardised.
     fill : ndarray
         What stands for a missing cell, in the model's units: the column's mean.
     low, high : ndarray
@@ -49,27 +56,34 @@ class Standardizer:
     has_holes: NDArray[np.bool_]
 
     @classmethod
-    def fit(cls, X: Any, standardised: NDArray[np.bool_]) -> "Standardizer":
-        """Measure the columns of a float ndarray or CSR matrix with NaN for missing cells."""
+    def fit(
+        cls, X: Any, standardised: NDArray[np.bool_], levels: NDArray[np.bool_] | bool = False
+    ) -> "Standardizer":
+        """Measure the columns of a float ndarray or CSR matrix with NaN for missing cells.
+
+        Columns of ``levels`` hold codes; code 0 stands for a missing one.
+        """
+        fences = _fences(X)
         if sparse.issparse(X):
             X = X.astype(np.float64)
-            mean, variance = mean_variance_axis(X, axis=0)
             low, high = min_max_axis(X, axis=0, ignore_nan=True)
             holes = np.zeros(X.shape[1], dtype=bool)
             holes[X.indices[np.isnan(X.data)]] = True
+            X.data = np.clip(X.data, *(fence[X.indices] for fence in fences))
+            mean, variance = mean_variance_axis(X, axis=0)
             scale = np.sqrt(variance)
             # As in StandardScaler: a variance within rounding of 0 is a constant column.
             rounding = X.shape[0] * np.finfo(np.float64).eps
             constant = variance <= rounding * variance + (rounding * mean) ** 2
             scale[constant] = 1.0
         else:
-            mean, scale, low, high, holes = _measure_dense(X)
+            mean, scale, low, high, holes = _measure_dense(X, *fences)
         mean, low, high = (np.nan_to_num(a, nan=0.0) for a in (mean, low, high))
         scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
         return cls(
             centre=np.where(standardised, mean, 0.0),
             scale=np.where(standardised, scale, 1.0),
-            fill=np.where(standardised, 0.0, mean),
+            fill=np.where(standardised | levels, 0.0, mean),
             low=low,
             high=high,
             has_holes=holes,
@@ -97,20 +111,27 @@ class Standardizer:
         """Turn the model's units back into those of X, float64."""
         return np.asarray(x, dtype=np.float64) * self.scale + self.centre
 
+    def reach(self, columns: NDArray[np.bool_]) -> float:
+        """Largest distance from the centre in these columns, in the model's units."""
+        ends = np.abs(np.stack([self.low, self.high]) - self.centre) / self.scale
+        return float(ends[:, columns].max(initial=0.0))
+
     def log_jacobian(self, mask: NDArray[np.bool_] | None) -> Any:
         """log |dx / dX| over the observed cells: what turns log p(x) into log p(X)."""
         per_column = -np.log(self.scale)
         return per_column.sum() if mask is None else mask @ per_column
 
 
-def _measure_dense(X: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def _measure_dense(
+    X: NDArray[Any], lowest: NDArray[np.float64], highest: NDArray[np.float64]
+) -> tuple[NDArray[Any], ...]:
     """Mean, scale, low, high and holes by blocks of columns, NaN ignored."""
     parts = []
     width = max(1, BLOCK_CELLS // X.shape[0])
     for columns in gen_batches(X.shape[1], width):
         block = np.array(X[:, columns], dtype=np.float64, order="C")
         with np.errstate(invalid="ignore", over="ignore"):
-            scaler = StandardScaler().fit(block)
+            scaler = StandardScaler().fit(block.clip(lowest[columns], highest[columns]))
         parts.append(
             (
                 scaler.mean_,
@@ -121,3 +142,19 @@ def _measure_dense(X: NDArray[Any]) -> tuple[NDArray[Any], ...]:
             )
         )
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _fences(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where each column's cells stop counting: `FENCE` interquartile ranges off the quartiles.
+
+    A column without spread between its quartiles has no fence: what lies outside is its content.
+    """
+    most = max(FENCE_ROWS, FENCE_CELLS // max(1, X.shape[1]))
+    some = X[np.linspace(0, X.shape[0] - 1, min(X.shape[0], most)).astype(int)]
+    some = np.sort(some.toarray() if sparse.issparse(some) else some, axis=0).astype(np.float64)
+    last = np.maximum((~np.isnan(some)).sum(axis=0) - 1, 0)  # NaN is sorted to the end
+    low, high = (
+        some[np.rint(share * last).astype(int), np.arange(some.shape[1])] for share in (0.25, 0.75)
+    )
+    reach = np.where(high > low, FENCE * (high - low), np.inf)
+    return low - reach, high + reach

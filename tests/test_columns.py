@@ -99,7 +99,7 @@ def test_log_prob_broadcasts_rows_over_draws(likelihoods):
 def test_mean_comes_back_in_the_order_of_the_table(likelihoods):
     table, _, outputs, _, _ = make_table(likelihoods)
     expected = column_by_column(table, "mean", outputs)
-    torch.testing.assert_close(table.mean(outputs), expected)
+    torch.testing.assert_close(table.decide(table.mean(outputs)), expected)
 
 
 @over_orders
@@ -138,8 +138,11 @@ def test_fisher_stands_at_its_output_and_is_zero_where_missing(likelihoods, mask
         -torch.autograd.grad(slope[:, k].sum(), outputs, retain_graph=True)[0][:, k]
         for k in range(table.n_outputs)
     ]
-    found = table.fisher(outputs.detach(), mask)
-    torch.testing.assert_close(found, torch.stack(expected, -1), rtol=1e-10, atol=1e-12)
+    outputs = outputs.detach()
+    tangents = torch.randn(*outputs.shape, 3, dtype=torch.float64)
+    found = table.fisher_product(outputs, tangents, mask)
+    expected = torch.stack(expected, -1)[..., None] * tangents
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @over_orders
@@ -174,9 +177,9 @@ def test_vmap_over_models_gives_what_a_loop_gives(likelihoods):
             table = self.table
             return (
                 table.log_prob(x, outputs, mask),
-                table.mean(outputs),
+                table.decide(table.mean(outputs)),
                 table.sample(outputs, uniform),
-                table.fisher(outputs, mask),
+                table.fisher_product(outputs, outputs[..., None], mask),
             )
 
     results = Results(tables[0])

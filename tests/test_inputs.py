@@ -487,21 +487,22 @@ def test_complex_numbers_are_refused(X):
 @pytest.mark.parametrize(
     "column",
     [
-        pd.Series(["a", "b"] * 5),
-        pd.Series(["a", "b"] * 5, dtype="category"),
-        pd.Series(["a", None] * 5, dtype=object),
-        pd.Series([datetime.datetime(2020, 1, 1)] * 10),
-        pl.Series(["a", "b"] * 5),
-        pl.Series(["a", "b"] * 5, dtype=pl.Categorical),
-        pl.Series([datetime.date(2020, 1, 1)] * 10),
+        pd.Series(["a", 1] * 5, dtype=object),
+        pd.Series([[1], [2]] * 5),
+        pd.Series([{"a": 1}] * 10),
+        pd.Series([1 + 2j] * 10),
+        pd.Series(pd.period_range("2020", periods=10, freq="D")),
+        pl.Series([[1], [2]] * 5),
+        pl.Series([{"a": 1}] * 10),
+        pl.Series([f"note {k}" for k in range(60)]),
     ],
-    ids=["str", "category", "object", "datetime", "polars str", "polars category", "polars date"],
+    ids=["mixed", "list", "dict", "complex", "period", "polars list", "struct", "text"],
 )
-def test_column_that_holds_no_numbers_is_named(column):
+def test_column_that_can_not_be_read_is_named(column):
     frame_of = pd.DataFrame if isinstance(column, pd.Series) else pl.DataFrame
     vae = small()
-    with pytest.raises(SchemaError, match=r"'city'.*(drop|convert|[Ee]ncode)"):
-        vae.fit(frame_of({"age": np.arange(10.0), "city": column}))
+    with pytest.raises(SchemaError, match=r"'city'.*([Dd]rop|convert|[Ee]ncode)"):
+        vae.fit(frame_of({"age": np.arange(float(len(column))), "city": column}))
     assert stays_unfitted(vae)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from sk_infovae.inputs import EncoderInputs
 from sk_infovae.likelihoods import Bernoulli, ColumnLikelihoods, Gaussian
 from sk_infovae.module import VAE
 from sk_infovae.networks import (
@@ -38,12 +39,13 @@ def widths(network):
 
 def make_module(hole_columns=(), n_columns=4, n_components=2):
     """A VAE over two gaussian and two boolean columns."""
-    likelihood = ColumnLikelihoods([Gaussian(), Bernoulli()] * (n_columns // 2))
+    likelihoods = [Gaussian(), Bernoulli()] * (n_columns // 2)
+    likelihood = ColumnLikelihoods(likelihoods)
     return VAE(
         default_encoder(n_columns + len(hole_columns), n_components, (6,), nn.SiLU),
         default_decoder(n_components, likelihood.n_outputs, (6,), nn.SiLU),
         likelihood,
-        torch.tensor(hole_columns, dtype=torch.long),
+        EncoderInputs(likelihoods, hole_columns),
     )
 
 

@@ -20,6 +20,7 @@ from sk_infovae.divergences import (
     SlicedWasserstein,
 )
 from sk_infovae.divergences.adversarial import SPEED
+from sk_infovae.inputs import EncoderInputs
 from sk_infovae.likelihoods import Bernoulli, ColumnLikelihoods, Gaussian
 from sk_infovae.module import VAE
 from sk_infovae.networks import default_decoder, default_encoder
@@ -45,7 +46,7 @@ class Batch:
             default_encoder(n_columns, D, (5,), torch.nn.Tanh),
             default_decoder(D, n_columns, (5,), torch.nn.Tanh),
             ColumnLikelihoods(likelihoods),
-            torch.tensor([], dtype=torch.long),
+            EncoderInputs(likelihoods),
         ).double()
         for parameter in self.module.parameters():
             parameter.data.copy_(0.7 * normal(*parameter.shape))

@@ -9,8 +9,8 @@ from scipy import sparse
 from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 
-from sk_infovae import preprocessing
-from sk_infovae.preprocessing import Standardizer, row_blocks
+from sk_infovae import standardizer
+from sk_infovae.standardizer import Standardizer, row_blocks
 
 FIELDS = ("centre", "scale", "fill", "low", "high", "has_holes")
 EPS = np.finfo(np.float64).eps
@@ -91,7 +91,7 @@ def test_blocks_do_not_change_what_is_measured(container, monkeypatch):
     X = table(n_rows=50, n_columns=11, holes=0.2, zeros=0.2)
     whole = fit(container(X))
     for cells in (1, 60, 120, 549):
-        monkeypatch.setattr(preprocessing, "BLOCK_CELLS", cells)
+        monkeypatch.setattr(standardizer, "BLOCK_CELLS", cells)
         assert_same(fit(container(X)), whole)
 
 
@@ -101,7 +101,7 @@ def test_blocks_do_not_change_what_is_measured(container, monkeypatch):
 @settings(deadline=None)
 def test_row_blocks_cover_every_row_once_in_order(n_rows, n_columns, cells):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preprocessing, "BLOCK_CELLS", cells)
+        patch.setattr(standardizer, "BLOCK_CELLS", cells)
         blocks = list(row_blocks(n_rows, n_columns))
     assert [row for rows in blocks for row in range(n_rows)[rows]] == list(range(n_rows))
     for rows in blocks:

@@ -10,7 +10,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sk_infovae.preprocessing import Standardizer, row_blocks
+from sk_infovae.standardizer import Standardizer, row_blocks
 
 
 class Batch(NamedTuple):

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from sk_infovae.exceptions import TrainingDivergedError
 from sk_infovae.module import VAE
 from sk_infovae.objective import Terms
-from sk_infovae.preprocessing import BLOCK_CELLS
+from sk_infovae.standardizer import BLOCK_CELLS
 from sk_infovae.training.dataset import Batch, Rows, WholeBatches, WholeBatchLoader
 from sk_infovae.training.interrupts import CtrlC, watch_ctrl_c
 
@@ -276,7 +276,12 @@ def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Batch:
     """All rows of a data set, or as many as `REFIT_ROWS` and the memory allow."""
     batch_size, n_columns = batch_shape
     most = min(len(rows), REFIT_ROWS, max(batch_size, BLOCK_CELLS // n_columns))
-    return rows.__getitems__(torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).long())
+    return rows.__getitems__(spread(len(rows), most))
+
+
+def spread(n_rows: int, most: int) -> Tensor:
+    """Positions of at most so many rows, evenly spaced."""
+    return torch.linspace(0, n_rows - 1, min(n_rows, most), dtype=torch.float64).long()
 
 
 def _keep(batch: Batch) -> Batch:

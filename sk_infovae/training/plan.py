@@ -27,13 +27,17 @@ from sk_infovae.training.callbacks import (
     optimizer_state,
 )
 from sk_infovae.training.dataset import Rows, hold_out, make_rows
-from sk_infovae.training.net import InfoVAENet, private_rng
+from sk_infovae.training.net import InfoVAENet, private_rng, spread
 
 OWN_KEYS = {
     "alpha", "batch_size", "criterion", "dataset", "device", "lambd", "lr", "max_epochs",
     "module", "n_components", "seed", "train_split", "verbose", "warm_start",
 }  # fmt: skip
 """skorch arguments that the estimator's own parameters set."""
+
+
+START_ROWS = 100_000
+"""Rows, evenly spaced, on which is measured where training starts."""
 
 
 class LossFactory:
@@ -267,6 +271,9 @@ def prepare_training(
         n_epochs = 0
         with private_rng(layout.seed_for("weights"), "cpu"):
             module = layout.architecture.build()
+        if module.is_measured:
+            some = rows.__getitems__(spread(len(rows), START_ROWS))
+            module.start(some.x, some.mask)
     else:
         n_epochs = len(previous.history)
         module = copy.deepcopy(previous.plain_module)

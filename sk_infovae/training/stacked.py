@@ -39,7 +39,7 @@ def stack_key(training: Training) -> Any:
         str(module),
         repr(module.likelihood._likelihoods),
         repr(plan.loss.divergence),
-        tuple(module.hole_columns.tolist()),
+        tuple(module.inputs.holes.tolist()),
         tuple(None if rows is None else (len(rows), rows.mask is None) for rows in sets),
         (plan.lr, plan.batch_size, plan.device, plan.max_epochs, plan.anneal),
     )

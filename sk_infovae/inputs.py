@@ -1,0 +1,142 @@
+"""What the encoder sees of a row."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding
+
+from sk_infovae.likelihoods import Likelihood
+
+FAR = 10.0
+"""Standardised numbers beyond this are shown to the encoder on a logarithmic scale."""
+
+MOST_INDICATORS = 64
+"""A column with more levels than this is embedded; one with fewer has an indicator for each."""
+
+EMBEDDING_WIDTH = 16
+"""Inputs that an embedded column takes."""
+
+
+class EncoderInputs(nn.Module):
+    """From cells ``(..., n_columns)`` to the encoder's inputs ``(..., width)``.
+
+    In this order: standardised numbers as they are; what other families show
+    (`Likelihood.features`, the logarithm of a count, say), centred and scaled; for each column of
+    levels an indicator for each level less its frequency, or an embedding; a mark for each column
+    that had missing cells in fit, 1 where the cell was observed. A missing cell shows the
+    column's centre: 0.
+
+    Parameters
+    ----------
+    likelihoods : sequence of Likelihood
+        One for each column.
+    hole_columns : sequence of int
+        Columns with missing cells in fit.
+    has_outliers : bool
+        Whether numbers beyond `FAR` came up in fit: they are drawn in, so that a single cell can't
+        throw a row's code far out.
+    """
+
+    plain: Tensor
+    scaled: Tensor
+    level_columns: Tensor
+    level_codes: Tensor
+    holes: Tensor
+
+    def __init__(
+        self,
+        likelihoods: Sequence[Likelihood],
+        hole_columns: Sequence[int] = (),
+        has_outliers: bool = False,
+    ):
+        super().__init__()
+        self.likelihoods = list(likelihoods)
+        self.has_outliers = has_outliers
+        numbered = list(enumerate(self.likelihoods))
+        levels = {j: _n_levels(one) for j, one in numbered if one.has_levels}
+        shown = [(j, code) for j, n in levels.items() if n <= MOST_INDICATORS for code in range(n)]
+        scaled = [j for j, one in numbered if one.scales_features and j not in levels]
+        for name, columns in {
+            "plain": [j for j, _ in numbered if j not in levels and j not in scaled],
+            "scaled": scaled,
+            "level_columns": [j for j, _ in shown],
+            "level_codes": [code for _, code in shown],
+            "holes": hole_columns,
+        }.items():
+            index = torch.tensor(columns, dtype=torch.long)
+            self.register_buffer(name, index, persistent=False)
+        # Measured by `start`, not learned; parameters, so that a stack has each model's own.
+        self.measured = nn.ParameterDict()
+        if scaled:
+            self.measured["centre"] = _constant(torch.zeros(len(scaled)))
+            self.measured["scale"] = _constant(torch.ones(len(scaled)))
+        if shown:
+            self.measured["frequency"] = _constant(torch.zeros(len(shown)))
+        self.tables = nn.ParameterDict(
+            {
+                str(j): nn.Parameter(torch.randn(n, EMBEDDING_WIDTH))
+                for j, n in levels.items()
+                if n > MOST_INDICATORS
+            }
+        )
+        single = len(self.plain) + len(scaled) + len(shown) + len(hole_columns)
+        self.width = single + EMBEDDING_WIDTH * len(self.tables)
+
+    @torch.no_grad()
+    def start(self, x: Tensor, mask: Tensor | None) -> None:
+        """Measure centres, scales and frequencies on rows ``x (n, n_columns)``."""
+        seen = torch.ones_like(x) if mask is None else mask.to(x.dtype)
+        if len(self.scaled):
+            values, weights = self._features(x), seen[:, self.scaled]
+            count = weights.sum(0).clamp(min=1)
+            centre = (values * weights).sum(0) / count
+            spread = ((values - centre).square() * weights).sum(0) / count
+            self.measured["centre"].copy_(centre)
+            self.measured["scale"].copy_(torch.where(spread > 0, spread.sqrt(), 1.0))
+        if len(self.level_codes):
+            weights = seen[:, self.level_columns]
+            frequency = (self._indicators(x) * weights).sum(0) / weights.sum(0).clamp(min=1)
+            self.measured["frequency"].copy_(frequency)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Inputs of each row; ``mask`` is 1 where a cell was observed, None where all were."""
+        plain = x if len(self.plain) == x.shape[-1] else x[..., self.plain]
+        plain = drawn_in(plain) if self.has_outliers else plain
+        if len(self.plain) == self.width:
+            return plain
+        seen = torch.ones_like(x) if mask is None else mask.to(x.dtype)
+        parts = [plain]
+        if len(self.scaled):
+            values = (self._features(x) - self.measured["centre"]) / self.measured["scale"]
+            parts.append(values * seen[..., self.scaled])
+        if len(self.level_codes):
+            values = self._indicators(x) - self.measured["frequency"]
+            parts.append(values * seen[..., self.level_columns])
+        for j, table in self.tables.items():
+            parts.append(embedding(x[..., int(j)].long(), table) * seen[..., int(j), None])
+        if len(self.holes):
+            parts.append(seen[..., self.holes])
+        return torch.cat(parts, -1)
+
+    def _features(self, x: Tensor) -> Tensor:
+        columns = self.scaled.tolist()
+        return torch.stack([self.likelihoods[j].features(x[..., j]) for j in columns], -1)
+
+    def _indicators(self, x: Tensor) -> Tensor:
+        """1 where a cell is the level, ``(..., n_indicators)``."""
+        return (x[..., self.level_columns] == self.level_codes).to(x.dtype)
+
+
+def drawn_in(x: Tensor) -> Tensor:
+    """``x`` up to `FAR`, ``sign(x) (FAR + log(1 + |x| - FAR))`` beyond."""
+    excess = (x.abs() - FAR).clamp(min=0)
+    return x - x.sign() * (excess - excess.log1p())
+
+
+def _n_levels(likelihood: Likelihood) -> int:
+    return likelihood.n_levels  # type: ignore[attr-defined]
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)

@@ -1,0 +1,34 @@
+"""Names and constants that the readers of both libraries share."""
+
+KINDS = ("float", "int", "bool", "string", "category", "time", "date")
+"""What a column can be; "date" is a column of Python's own dates, which pandas has no dtype for."""
+
+TICKS_PER_DAY = {
+    "D": 1,
+    "s": 86_400,
+    "ms": 86_400 * 10**3,
+    "us": 86_400 * 10**6,
+    "ns": 86_400 * 10**9,
+}
+"""How many units of a time's dtype a day has."""
+
+MAX_INT = 2**63 - 1
+"""The largest int64; its negative is the smallest that is not pandas' NaT."""
+
+LONGEST = 999_999_999
+"""Days of Python's longest duration."""
+
+FIRST_DAY, LAST_DAY = -719_161, 2_932_895
+"""Python's first and last date, in days since 1970, less one day for the zones."""
+
+
+def duration_limits(per_day: int) -> tuple[int, int]:
+    """Smallest and largest ticks of a duration that every library can show."""
+    most = min(LONGEST * per_day, MAX_INT)
+    return -most, most
+
+
+def datetime_limits(per_day: int) -> tuple[int, int]:
+    """Smallest and largest ticks of a datetime that every library can show."""
+    most = MAX_INT - per_day if per_day > 1 else MAX_INT
+    return max(FIRST_DAY * per_day, -most), min(LAST_DAY * per_day, most)
