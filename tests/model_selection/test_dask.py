@@ -1,0 +1,65 @@
+"""Searches over the workers of a dask cluster: two processes on this machine."""
+
+import os
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+from sklearn.model_selection import GridSearchCV
+
+from sk_infovae import InfoVAETransformer
+from sk_infovae.model_selection import InfoVAEGridSearchCV
+
+distributed = pytest.importorskip("distributed", reason="needs dask.distributed")
+
+X = load_wine().data
+GRID = {"alpha": [0.0, 0.5], "n_components": [1, 2]}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """Of two workers with one thread each; joblib finds it by itself."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=str(tmp_path_factory.mktemp("dask")),
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def score(vae, X, y=None):
+    return vae.score(X)
+
+
+def process(vae, X, y=None):
+    return os.getpid()
+
+
+@pytest.mark.parametrize("search_class", [GridSearchCV, InfoVAEGridSearchCV])
+def test_a_cluster_gives_the_results_of_a_local_run(client, search_class):
+    vae = InfoVAETransformer(
+        max_epochs=3, hidden_layer_sizes=(8,), n_importance_samples=8, random_state=0
+    )
+    scoring = {"score": score, "process": process}
+    search = search_class(vae, GRID, cv=2, scoring=scoring, refit="score", return_train_score=True)
+    local = search.fit(X).cv_results_
+    embedding = search.transform(X)
+    assert set(local["mean_test_process"]) == {os.getpid()}
+    with joblib.parallel_config(backend="dask"):
+        search.fit(X)
+    assert set(search.cv_results_) == set(local)
+    for key, expected in local.items():
+        found = search.cv_results_[key]
+        if key == "params" or (key.startswith(("param_", "rank_")) and "process" not in key):
+            assert list(found) == list(expected)
+        elif "time" not in key and "process" not in key:
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(search.transform(X), embedding, rtol=1e-5, atol=1e-6)
+    where = {pid for k in range(2) for pid in search.cv_results_[f"split{k}_test_process"]}
+    assert where <= set(client.run(os.getpid).values())
