@@ -97,6 +97,7 @@ class InfoVAELoss(nn.Module):
         noise: Tensor,
         n_rows: int | None = None,
         weights: tuple[Tensor, Tensor] | None = None,
+        divergence: Divergence | None = None,
     ) -> Terms:
         """Evaluate every term on a batch.
 
@@ -111,16 +112,19 @@ class InfoVAELoss(nn.Module):
             Rows of the data set that the batch is a part of.
         weights : tuple of Tensor or None
             `coefficients` of a model in a stack; None: those of the loss's own alpha and lambd.
+        divergence : Divergence or None
+            D of a model in a stack; None: the loss's own.
         """
         batch = x.shape[-2]
         posterior, z, outputs = module(x, mask, noise[..., :batch, :])
         reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)
         kl = posterior.kl().mean(-1)
         codes = Codes(z, posterior, noise[..., batch:, :], n_rows, dict(self.critic.items()))
-        divergence = self.divergence(codes)
+        measure = divergence or self.divergence
+        value = measure(codes)
         on_kl, on_divergence = weights or coefficients(self.alpha, self.lambd)
-        loss = -reconstruction + on_kl * kl + on_divergence * divergence
+        loss = -reconstruction + on_kl * kl + on_divergence * value
         if self.training and len(self.critic):
-            game = self.divergence.critic_loss(codes)
+            game = measure.critic_loss(codes)
             loss = loss + (game - game.detach())
-        return Terms(loss, reconstruction, kl, divergence)
+        return Terms(loss, reconstruction, kl, value)

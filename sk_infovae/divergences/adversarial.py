@@ -46,6 +46,7 @@ class Adversarial(Divergence):
     """
 
     unbiased = False
+    stackable = frozenset({"gradient_penalty"})
 
     def __init__(self, hidden_layer_sizes: Sequence[int] = (64, 64), gradient_penalty: float = 0.3):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -89,7 +90,7 @@ class Adversarial(Divergence):
         assert codes.noise is not None
         z, parameters = codes.z.detach(), codes.parameters
         value = self._value(codes.noise, self.log_odds(z, parameters), parameters)
-        if not self.gradient_penalty:
+        if isinstance(self.gradient_penalty, Real) and not self.gradient_penalty:
             return -value
         both = torch.cat([codes.noise, z], -2)
         slope = torch.func.grad(lambda at: self.log_odds(at, parameters).sum())(both)

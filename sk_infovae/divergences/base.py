@@ -1,9 +1,12 @@
 """What a divergence is, and what it sees of a batch."""
 
+import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -47,6 +50,12 @@ class Divergence(Parameterized, ABC):
     unbiased: ClassVar[bool] = True
     """Whether batches of every size have the same expectation, D itself."""
 
+    stackable: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that only weigh the maths, which takes a scalar tensor as well as a number there.
+
+    Models that differ in them, each a positive number, can train as one batch.
+    """
+
     @abstractmethod
     def __call__(self, codes: Codes) -> Tensor:
         """Estimate D from a batch.
@@ -73,6 +82,21 @@ class Divergence(Parameterized, ABC):
     def critic_loss(self, codes: Codes) -> Tensor:
         """What the divergence's own parameters minimise; adds to the gradient of the loss only."""
         raise NotImplementedError(f"{self!r} has parameters, so it must say what they minimise.")
+
+    def stackable_values(self) -> dict[str, float]:
+        """The `stackable` parameters by name, where they are positive and finite numbers."""
+        values = {name: getattr(self, name) for name in sorted(self.stackable)}
+        return {
+            name: float(value)
+            for name, value in values.items()
+            if isinstance(value, Real) and 0 < float(value) < math.inf
+        }
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """A copy in which these parameters have other values."""
+        twin = copy.copy(self)
+        vars(twin).update(values)
+        return twin
 
 
 def no_estimate(z: Tensor) -> Tensor:

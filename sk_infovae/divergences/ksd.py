@@ -37,6 +37,8 @@ class KSD(Divergence):
         like the prior's in 64 dimensions.
     """
 
+    stackable = frozenset({"bandwidth"})
+
     def __init__(self, kernel: str = "imq", bandwidth: float | None = None):
         self.kernel = kernel
         self.bandwidth = bandwidth
@@ -61,5 +63,5 @@ class KSD(Divergence):
             return InverseMultiquadric(self._bandwidth(d / 4), power=0.5)
         return make(self._bandwidth(make.default_scale * d))
 
-    def _bandwidth(self, default: float) -> float:
+    def _bandwidth(self, default: float) -> float | Tensor:
         return default if self.bandwidth is None else check_bandwidth(self.bandwidth)

@@ -53,6 +53,8 @@ class MMD(Divergence):
         41 times that for "imq").
     """
 
+    stackable = frozenset({"bandwidth"})
+
     def __init__(
         self,
         kernel: str = "gaussian",
@@ -87,7 +89,8 @@ class MMD(Divergence):
         if self.bandwidth is None:
             return (make(make.default_scale * d),)
         given: Any = self.bandwidth
-        bandwidths = list(given) if isinstance(given, Iterable) else [given]
+        several = isinstance(given, Iterable) and not isinstance(given, Tensor)
+        bandwidths = list(given) if several else [given]
         if not bandwidths:
             raise ValueError(
                 "MMD needs at least one bandwidth, got an empty sequence. Leave it None to let it "
@@ -99,7 +102,7 @@ class MMD(Divergence):
 def _from_samples(z: Tensor, kernels: Sequence[Kernel]) -> tuple[Tensor, Tensor]:
     """Sum over i != j of k(z_i, z_j), and E_p k(., z_i) ``(..., n)``, summed over kernels."""
     n, d = z.shape[-2:]
-    pair_sum, _ = PairSum.apply(z, kernels)
+    pair_sum, _ = PairSum.apply(z, type(kernels[0]), *(kernel.bandwidth for kernel in kernels))
     norms = z.square().sum(-1)
     to_prior = [kernel.isotropic_mean(norms, 1.0, d) for kernel in kernels]
     return pair_sum - n * len(kernels), sum(to_prior[1:], to_prior[0])
@@ -121,7 +124,7 @@ def _from_mixture(
 
 
 class PairSum(torch.autograd.Function):
-    """Sum over all i, j of phi(|z_i - z_j|^2) for z ``(..., n, d)``, summed over kernels.
+    """Sum over all i, j of phi(|z_i - z_j|^2) for z ``(..., n, d)``, summed over bandwidths.
 
     Its gradient, d/dz_i = 4 sum_j phi'_ij (z_i - z_j), is one matrix product with the slopes of
     the forward pass; autograd would walk back through every step that made them, at twice the
@@ -131,9 +134,11 @@ class PairSum(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z: Tensor, kernels: Sequence[Kernel]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        z: Tensor, make: type[Kernel], *bandwidths: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return the sum ``(...)`` and the slopes ``(..., n, n)`` that the backward pass needs."""
-        r2 = squared_distances(z)
+        r2, kernels = squared_distances(z), [make(bandwidth) for bandwidth in bandwidths]
         value, slope = kernels[0].value_and_slope(r2)
         for kernel in kernels[1:]:
             more, more_slope = kernel.value_and_slope(r2)
@@ -142,15 +147,17 @@ class PairSum(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep z and the slopes; no gradient flows into these themselves."""
+        """Keep z and the slopes; no gradient flows into these, nor into the bandwidths."""
+        ctx.n_inputs = len(inputs)
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(inputs[0], output[1])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """The formula of the class docstring, shifted as in the forward pass."""
         z, slope = ctx.saved_tensors
         z = z - z.mean(-2, keepdim=True)
-        pull = slope.sum(-1, keepdim=True) * z - slope @ z
-        return 4 * grad[..., None, None] * pull, None
+        # slope is symmetric, and products with few columns are slow.
+        pull = slope.sum(-1, keepdim=True) * z - (z.mT @ slope).mT
+        return 4 * grad[..., None, None] * pull, *[None] * (ctx.n_inputs - 1)

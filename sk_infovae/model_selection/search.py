@@ -21,6 +21,8 @@ class _TrainedTogether:
 
     estimator: Any
     cv: Any
+    verbose: int
+    n_jobs: Any
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Run the search.
@@ -73,7 +75,8 @@ class _TrainedTogether:
             candidates, start = list(candidates), time.perf_counter()
             # Parameters of the estimator's fit are for scikit-learn to route.
             if not routed.estimator.fit:
-                fitter = CandidateFitter(template, X, y, splits.splits)
+                shown = self.verbose > 0
+                fitter = CandidateFitter(template, X, y, splits.splits, self.n_jobs, shown)
                 self._ready = fitter.fit(candidates)[::-1]
             share = (time.perf_counter() - start) / max(1, len(candidates) * len(splits.splits))
             results = evaluate_candidates(candidates, cv=splits, **kwargs)
@@ -107,10 +110,12 @@ class InfoVAEGridSearchCV(_TrainedTogether, GridSearchCV):
     Takes every parameter and has every attribute of scikit-learn's class, and gives the same
     ``cv_results_`` up to rounding (``mean_fit_time`` is each fit's share of the whole). Candidates
     and folds whose networks have the same shape (equal n_components, widths, number of rows, batch
-    size, epochs, learning rate and divergence; any alpha, lambd and seed) take each step together,
-    `torch.func.vmap` turning their layers into batched products. What can't be stacked is fitted as
-    scikit-learn does, over ``n_jobs``: other estimators, ``net_params``, callbacks of scikit-learn,
-    networks or divergences of the user's own, CSR tables, a refitted noise scale.
+    size, epochs and kind of divergence) take each step together, `torch.func.vmap` turning their
+    layers into batched products. They may differ in alpha, lambd, lr, seed, stopping rule, and in
+    numbers that only weigh D (``divergence__bandwidth`` of MMD and KSD, ``gradient_penalty`` of
+    Adversarial). What can't be stacked is fitted as scikit-learn does, over ``n_jobs``: other
+    estimators, ``net_params``, callbacks of scikit-learn, networks or divergences of the user's
+    own, CSR tables, a refitted noise scale.
 
     The estimator is an `InfoVAETransformer`, or a Pipeline with one as a step: the steps before it
     are fitted once per split for all candidates that share them, the steps behind it per candidate
@@ -125,7 +130,10 @@ class InfoVAEGridSearchCV(_TrainedTogether, GridSearchCV):
         As in `sklearn.model_selection.GridSearchCV`.
     scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
         As in `sklearn.model_selection.GridSearchCV`. ``n_jobs`` is for scoring and for what is not
-        trained together.
+        trained together; under a joblib backend that is a cluster (dask), stacks go to its workers.
+        ``verbose`` >= 1 also shows a line of progress over all that is: epochs of all models, and
+        the time left, for which a step of each stack is timed first. ``verbose`` of the estimator
+        shows the same line; its own is for fits that are not stacked.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The callbacks that every fit brings: snapshots, progress line, scikit-learn's callbacks."""
+"""The callbacks that every fit brings: snapshots, progress lines, scikit-learn's callbacks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from skorch.callbacks import Callback, LRScheduler
@@ -88,6 +88,54 @@ class ProgressLine(Callback):
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Close the line."""
         self.line_.close()
+
+
+class SearchLine(tqdm):
+    """One line over the stacks of a search: epochs of all their models, and the time left.
+
+    An epoch of one model may cost far more than one of another. Those left cost, at most,
+
+        time left = elapsed * (cost of the epochs left) / (cost of the epochs done),
+
+    and a model that stops early takes the epochs that it had left off the total.
+
+    Parameters
+    ----------
+    epochs : sequence of int
+        Of each stack: epochs of all its models together.
+    costs : sequence of float
+        Of each stack: what one of them costs, in any unit.
+    disable : bool
+        Whether to show nothing.
+    """
+
+    def __init__(self, epochs: Sequence[int], costs: Sequence[float], disable: bool):
+        self.left, self.costs, self.spent = list(epochs), list(costs), 0.0
+        super().__init__(
+            total=sum(epochs),
+            unit="model-epoch",
+            desc="InfoVAE search",
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{time_left}, {rate_fmt}]",
+            dynamic_ncols=True,
+            miniters=1,
+            disable=disable,
+        )
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What ``bar_format`` may name: tqdm's own, and the time left."""
+        values = super().format_dict
+        to_spend = sum(cost * left for cost, left in zip(self.costs, self.left, strict=True))
+        ratio = to_spend / self.spent if self.spent else math.nan
+        seconds = values["elapsed"] * ratio
+        return {**values, "time_left": tqdm.format_interval(seconds) if self.spent else "?"}
+
+    def advance(self, stack: int, done: int, left: int) -> None:
+        """A stack has trained for so many epochs of a model more, and has at most so many left."""
+        self.left[stack] = left
+        self.spent += done * self.costs[stack]
+        self.total = self.n + done + sum(self.left)
+        self.update(done)
 
 
 class SklearnCallbacks(Callback):

@@ -1,13 +1,14 @@
 """Train many models of one shape as one batched network.
 
-alpha, lambd, seeds and rows change no shape, so the candidates and folds of a search can take each
-step together: `torch.func.vmap` turns the layers of all models into batched products. Module,
-objective, order of the rows, noise, schedule and stopping rule are those of a single fit; a model
-that stops or diverges leaves the stack and touches no other.
+alpha, lambd, learning rates, bandwidths of D, seeds and rows change no shape, so the candidates and
+folds of a search can take each step together: `torch.func.vmap` turns the layers of all models into
+batched products. Module, objective, order of the rows, noise, schedule and stopping rule are those
+of a single fit; a model that stops or diverges leaves the stack and touches no other.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from sk_infovae.exceptions import TrainingDivergedError
-from sk_infovae.objective import Terms, coefficients
+from sk_infovae.objective import InfoVAELoss, Terms, coefficients
+from sk_infovae.training.adam import StackedAdam
 from sk_infovae.training.dataset import Batch, Rows, SparseRows, WholeBatches
 from sk_infovae.training.net import BROKEN, EXPLODED, InfoVAENet, diverged
 from sk_infovae.training.plan import Training
@@ -28,8 +30,8 @@ COMPACT = 0.75
 
 def stack_key(training: Training) -> Any:
     """What two trainings must share to be one stack; None for one that must train alone."""
-    plan, module = training.plan, training.module
-    own_ways = training.draws_globally or plan.net_params or plan.verbose
+    plan, module, divergence = training.plan, training.module, training.plan.loss.divergence
+    own_ways = training.draws_globally or plan.net_params
     if own_ways or isinstance(training.rows, SparseRows) or module.likelihood.refits:
         return None
     shapes = tuple((name, tuple(p.shape)) for name, p in module.named_parameters())
@@ -38,24 +40,32 @@ def stack_key(training: Training) -> Any:
         shapes,
         str(module),
         repr(module.likelihood._likelihoods),
-        repr(plan.loss.divergence),
+        repr(divergence.replaced(dict.fromkeys(divergence.stackable_values(), ...))),
         tuple(module.inputs.holes.tolist()),
         tuple(None if rows is None else (len(rows), rows.mask is None) for rows in sets),
-        (plan.lr, plan.batch_size, plan.device, plan.max_epochs, plan.anneal),
+        (plan.batch_size, plan.device, plan.max_epochs, plan.anneal),
     )
+
+
+Numbers = tuple[Tensor, dict[str, Tensor]]
+"""Of each model: its weights ``(2,)`` of KL and D, and its parameters of D by name."""
 
 
 class Objective(nn.Module):
     """Module and loss in one, so that torch.func reaches the parameters of both."""
 
-    def __init__(self, module: nn.Module, criterion: nn.Module):
+    criterion: InfoVAELoss
+
+    def __init__(self, module: nn.Module, criterion: InfoVAELoss):
         super().__init__()
         self.module = module
         self.criterion = criterion
 
-    def forward(self, weights: Tensor, x: Tensor, mask: Tensor | None, noise: Tensor, n: int):
-        """The terms, for weights ``(2,)`` of KL and D."""
-        return self.criterion(self.module, x, mask, noise, n, weights.unbind())
+    def forward(self, numbers: Numbers, x: Tensor, mask: Tensor | None, noise: Tensor, n: int):
+        """The terms, for a model with numbers of its own."""
+        weights, values = numbers
+        divergence = self.criterion.divergence.replaced(values) if values else None
+        return self.criterion(self.module, x, mask, noise, n, weights.unbind(), divergence)
 
 
 @dataclass(eq=False)
@@ -100,6 +110,12 @@ class Member:
             self.misses += 1
         self.done = self.misses == plan.patience
         return is_best
+
+
+def make_member(training: Training) -> Member:
+    """A training that has not begun."""
+    device, loss = training.plan.device, training.plan.loss(training.seed)
+    return Member(training, Objective(training.module.to(device), loss.to(device)))
 
 
 class Stream:
@@ -159,25 +175,20 @@ class Stack:
                 self.objective.named_parameters(), stacked.values(), strict=True
             )
         }
-        self.weights = torch.tensor(
-            [coefficients(*member.training.plan.loss.weights) for member in members],
-            device=self.device,
-        )
-        self.optimizer = self._optimizer()
+        self.numbers = numbers_of([member.training for member in members])
+        self.optimizer = StackedAdam(self._learned(), [m.training.plan.lr for m in members])
 
-    def _optimizer(self) -> torch.optim.Adam:
-        # Adam works element by element: on the stack it does what it would do for each alone.
-        learned = [value for value in self.parameters.values() if value.requires_grad]
-        return torch.optim.Adam(learned, lr=self.members[0].training.plan.lr, fused=True)
+    def _learned(self) -> list[Tensor]:
+        return [value for value in self.parameters.values() if value.requires_grad]
 
     def terms(self, x: Tensor, mask: Tensor | None, noise: Tensor, n_rows: int) -> Terms:
         """Every member's terms on its own batch, each ``(n_members,)``."""
 
-        def one(parameters: Any, weights: Tensor, x: Tensor, mask: Any, noise: Tensor) -> Terms:
-            return functional_call(self.objective, parameters, (weights, x, mask, noise, n_rows))
+        def one(parameters: Any, numbers: Numbers, x: Tensor, mask: Any, noise: Tensor) -> Terms:
+            return functional_call(self.objective, parameters, (numbers, x, mask, noise, n_rows))
 
         axes = (0, 0, 0, None if mask is None else 0, 0)
-        return vmap(one, in_dims=axes)(self.parameters, self.weights, x, mask, noise)
+        return vmap(one, in_dims=axes)(self.parameters, self.numbers, x, mask, noise)
 
     def epoch(self, training: bool) -> tuple[Tensor, Tensor, int]:
         """One pass over the rows: mean terms ``(n_members, 4)``, first losses, batches."""
@@ -186,14 +197,8 @@ class Stack:
         rows = self.streams[0].rows if training else self.streams[0].valid
         assert rows is not None
         for parts in zip(*(stream.batches(training) for stream in self.streams), strict=True):
-            x, mask, noise = self._gather(parts)
-            with torch.set_grad_enabled(training):
-                terms = self.terms(x, mask, noise, len(rows))
-            if training:
-                self.optimizer.zero_grad()
-                terms.loss.sum().backward()
-                self.optimizer.step()
-            size = x.shape[1]
+            terms = self.step(parts, len(rows), training)
+            size = len(parts[0][0].x)
             values = torch.stack([term.detach() for term in terms], -1).double()
             first = values[:, 0] if first is None else first
             totals = totals + size * values
@@ -201,6 +206,17 @@ class Stack:
         assert isinstance(totals, Tensor)
         assert first is not None
         return totals / n_seen, first, n_batches
+
+    def step(self, parts: Sequence[Any], n_rows: int, training: bool) -> Terms:
+        """Every member's terms on one batch; in training, they then move."""
+        x, mask, noise = self._gather(parts)
+        with torch.set_grad_enabled(training):
+            terms = self.terms(x, mask, noise, n_rows)
+        if training:
+            self.optimizer.zero_grad()
+            terms.loss.sum().backward()
+            self.optimizer.step()
+        return terms
 
     def _gather(self, parts: Sequence[Any]) -> tuple[Tensor, Tensor | None, Tensor]:
         """The streams' batches side by side, one for each member."""
@@ -224,40 +240,56 @@ class Stack:
 
     def keep(self, chosen: list[int]) -> None:
         """Go on with some of the members only."""
-        state = self.optimizer.state_dict()
-        for one in state["state"].values():
-            one |= {name: v if v.ndim == 0 else v[chosen].clone() for name, v in one.items()}
         self.members = [self.members[k] for k in chosen]
         self.parameters = {
             name: value.detach()[chosen].clone().requires_grad_(value.requires_grad)
             for name, value in self.parameters.items()
         }
-        self.weights, self.stream_of_member = self.weights[chosen], self.stream_of_member[chosen]
-        self.optimizer = self._optimizer()
-        self.optimizer.load_state_dict(state)
+        weights, values = self.numbers
+        self.numbers = weights[chosen], {name: value[chosen] for name, value in values.items()}
+        self.stream_of_member = self.stream_of_member[chosen]
+        self.optimizer = self.optimizer.keep(self._learned(), chosen)
 
 
-def train_stacked(trainings: Sequence[Training]) -> list[InfoVAENet | TrainingDivergedError]:
+def numbers_of(trainings: Sequence[Training]) -> Numbers:
+    """What each model weighs its terms by; parameters of D only where the models differ in them."""
+    losses, device = [training.plan.loss for training in trainings], trainings[0].plan.device
+    weights = [coefficients(*loss.weights) for loss in losses]
+    each = [loss.divergence.stackable_values() for loss in losses]
+    values = {name: [one[name] for one in each] for name in each[0]}
+    differing = {name: v for name, v in values.items() if len(set(v)) > 1}
+    return (
+        torch.tensor(weights, device=device),
+        {name: torch.tensor(v, device=device) for name, v in differing.items()},
+    )
+
+
+def train_stacked(
+    trainings: Sequence[Training], watch: Callable[[int, int], None] | None = None
+) -> list[InfoVAENet | TrainingDivergedError]:
     """Train models that share a `stack_key`, each as `Training.run` would train it alone.
 
-    A training that diverges yields its error instead of a net.
+    A training that diverges yields its error instead of a net. ``watch`` is told after each epoch
+    how many models took part, and how many epochs all models together have left at most.
     """
-    members = [
-        Member(t, Objective(t.module.to(t.plan.device), t.plan.loss(t.seed).to(t.plan.device)))
-        for t in trainings
-    ]
+    members = list(map(make_member, trainings))
+    # Freeing a block of this size makes glibc keep the pages of large tensors from one step to the
+    # next; to get them anew each time costs a fifth of the time.
+    torch.empty(31 * 2**20, dtype=torch.uint8)
     stack, plan = Stack(members), trainings[0].plan
     results: dict[int, InfoVAENet | TrainingDivergedError] = {}
     for epoch in range(plan.max_epochs):
-        for group in stack.optimizer.param_groups:
-            fall = 0.5 * (1 + math.cos(math.pi * epoch / plan.max_epochs)) if plan.anneal else 1.0
-            group["lr"] = plan.lr * fall
+        n_active = len(members) - len(results)
+        if plan.anneal:
+            stack.optimizer.follow(0.5 * (1 + math.cos(math.pi * epoch / plan.max_epochs)))
         _run_epoch(stack, epoch)
         finished = [k for k, member in enumerate(stack.members) if member.done]
         for k in finished:
             member = stack.members[k]
             if id(member) not in results:
                 results[id(member)] = member.error or finish(member, stack, k)
+        if watch is not None:
+            watch(n_active, (len(members) - len(results)) * (plan.max_epochs - epoch - 1))
         if len(finished) == len(stack.members):
             break
         if len(finished) >= (1 - COMPACT) * len(stack.members):
@@ -266,6 +298,20 @@ def train_stacked(trainings: Sequence[Training]) -> list[InfoVAENet | TrainingDi
         if id(member) not in results:
             results[id(member)] = member.error or finish(member, stack, k)
     return [results[id(member)] for member in members]
+
+
+def seconds_per_epoch(trainings: Sequence[Training]) -> float:
+    """What an epoch of one model takes in the stack of these, by a step that is then forgotten."""
+    stack = Stack(list(map(make_member, trainings)))
+    stack.objective.train()
+    batches, n_rows = stack.streams[0].train_batches, len(trainings[0].rows)
+    parts = [next(stream.batches(training=True)) for stream in stack.streams]
+    seconds = []
+    for _ in range(3):  # the first one also warms up
+        start = time.perf_counter()
+        stack.step(parts, n_rows, training=True).loss.tolist()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) * len(batches) / len(trainings)
 
 
 def _run_epoch(stack: Stack, epoch: int) -> None:

@@ -6,10 +6,11 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.datasets import load_wine
+from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae.model_selection import InfoVAEGridSearchCV
+from sk_infovae.model_selection import InfoVAEGridSearchCV, candidates
 
 distributed = pytest.importorskip("distributed", reason="needs dask.distributed")
 
@@ -63,3 +64,23 @@ def test_a_cluster_gives_the_results_of_a_local_run(client, search_class):
     np.testing.assert_allclose(search.transform(X), embedding, rtol=1e-5, atol=1e-6)
     where = {pid for k in range(2) for pid in search.cv_results_[f"split{k}_test_process"]}
     assert where <= set(client.run(os.getpid).values())
+
+
+def first_code(vae, X, y=None):
+    return float(vae.transform(X[:1])[0, 0])
+
+
+def test_stacks_are_trained_by_the_workers(client, monkeypatch):
+    monkeypatch.setattr(candidates, "train_stacked", lambda *_: pytest.fail("trained here"))
+    vae = InfoVAETransformer(max_epochs=1, hidden_layer_sizes=(8,), random_state=0)
+    grid = {"alpha": [0.0, 0.5], "lambd": [1.0, 1e39]}
+    search = InfoVAEGridSearchCV(vae, grid, cv=2, refit=False, scoring=first_code)
+    # 12 MB of rows a fold: dask would warn if they went as a part of the task.
+    with (
+        joblib.parallel_config(backend="dask"),
+        pytest.warns(FitFailedWarning, match="Training diverged"),
+        pytest.warns(UserWarning, match="One or more of the test scores"),
+    ):
+        search.fit(np.random.default_rng(0).normal(size=(4000, 1500)))
+    finite = np.isfinite(search.cv_results_["mean_test_score"])
+    assert finite.tolist() == [True, False, True, False]

@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_wine
@@ -19,7 +17,6 @@ from sklearn.model_selection import (
     GroupKFold,
     KFold,
     RandomizedSearchCV,
-    ShuffleSplit,
 )
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -52,9 +49,9 @@ def stacks(monkeypatch):
     """Sizes of the stacks that are trained."""
     sizes, original = [], stacked.train_stacked
 
-    def count(trainings):
+    def count(trainings, *watch):
         sizes.append(len(trainings))
-        return original(trainings)
+        return original(trainings, *watch)
 
     monkeypatch.setattr(candidates, "train_stacked", count)
     return sizes
@@ -111,29 +108,6 @@ def test_missing_cells_and_frames(stacks):
     both(small(), WEIGHTS, HOLES, cv=KFold(2))
     both(small(), WEIGHTS, pd.DataFrame(HOLES, columns=list("abcdefghijklm")), cv=KFold(2))
     assert stacks == [12, 12]
-
-
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    grid=st.fixed_dictionaries(
-        {"alpha": st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), min_size=1, max_size=2)},
-        optional={
-            "lambd": st.just([2.0, 30.0]),
-            "n_components": st.just([1, 3]),
-            "batch_size": st.just([20, 64]),
-            "tol": st.just([0.0, 5.0]),
-            "n_iter_no_change": st.just([1]),
-            "random_state": st.just([0, 1]),
-            "lr": st.just([1e-3, 1e-2]),
-        },
-    ),
-    cv=st.sampled_from(
-        [2, KFold(3), KFold(2, shuffle=True, random_state=0), ShuffleSplit(2, random_state=1)]
-    ),
-    train_scores=st.booleans(),
-)
-def test_any_grid_and_splitter(grid, cv, train_scores):
-    both(small(max_epochs=4), grid, cv=cv, return_train_score=train_scores, refit=False)
 
 
 def test_pipelines(stacks):
