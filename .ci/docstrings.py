@@ -18,7 +18,7 @@ from numpydoc.validate import ERROR_MSGS, validate
 PACKAGE = "sk_infovae"
 MODULES = [
     f"{PACKAGE}.{name}"
-    for name in ("callbacks", "datasets", "divergences", "exceptions", "likelihoods")
+    for name in ("callbacks", "datasets", "divergences", "exceptions", "likelihoods", "metrics")
 ]
 
 
