@@ -257,7 +257,8 @@ def trustworthiness(estimator: Any, X: Any, y: Any = None) -> float:
     """Whether the 5 nearest neighbours of an embedded row are near in the table too.
 
     `sklearn.manifold.trustworthiness` by Euclidean distances, between the columns as the model
-    standardises them (a missing cell counts as its column's mean) and the embedding.
+    standardises them (a missing cell counts as its column's mean; two levels of a category are 1
+    apart) and the embedding.
 
     Parameters
     ----------
@@ -283,7 +284,7 @@ def trustworthiness(estimator: Any, X: Any, y: Any = None) -> float:
             f"neighbours; got n_samples={X.shape[0]}. Score on more rows, with fewer folds in a "
             "cross-validation."
         )
-    cells, _ = vae._layout.standardizer.encode(X, np.float64)
+    cells = _with_distances(vae, vae._layout.standardizer.encode(X, np.float64)[0])
     Z, _ = vae._model().posterior(X)
     return float(manifold.trustworthiness(cells, Z, n_neighbors=N_NEIGHBORS))
 
@@ -355,12 +356,22 @@ def _cells_and_decoded(
 
 def _columns_of_levels(vae: InfoVAETransformer) -> NDArray[np.bool_]:
     """Columns whose cells are right or wrong, but not near."""
-    return np.isin(vae._layout.schema.kinds, ["bool", "category"])
+    schema = vae._layout.schema
+    return schema.has_levels | (schema.kinds == "bool")
 
 
 def _columns_with_distance(vae: InfoVAETransformer) -> NDArray[np.bool_]:
     """Columns of numbers, booleans as 0 and 1 included."""
-    return vae._layout.schema.kinds != "category"
+    return ~vae._layout.schema.has_levels
+
+
+def _with_distances(vae: InfoVAETransformer, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cells, for each column of levels an indicator for each level in place of its code."""
+    levels = vae._layout.schema.has_levels
+    parts = [cells[:, ~levels]]
+    for codes in cells[:, levels].T:
+        parts.append((codes[:, None] == np.unique(codes)) / np.sqrt(2))
+    return np.hstack(parts)
 
 
 def _columns_to_compare(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -91,6 +91,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows to learn dtypes, levels and scales from; NaN, None, NaT and NA are missing cells.
         y : ignored
             Only for scikit-learn's conventions.
 
@@ -131,6 +132,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : ndarray or DataFrame of shape (n_samples, n_features)
+            With the columns seen in fit; pandas and polars stand for each other.
 
         Returns
         -------

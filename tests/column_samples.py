@@ -75,6 +75,7 @@ def pandas_categories():
 def pandas_integers():
     """Integers that no float64 holds."""
     return {
+        "beyond 2^53": pd.Series([2**53 + 1, 2**53 + 3, -5]),
         "large int64": pd.Series([2**63 - 1, -(2**63), 5]),
         "large uint64": pd.Series([2**64 - 1, 0, 5], dtype="uint64"),
         "large Int64": pd.Series([2**63 - 1, None, -(2**63) + 7, 2**53 + 1], dtype="Int64"),
@@ -126,6 +127,7 @@ def polars_columns():
         "Null": pl.Series([None, None]),
         "Date": pl.Series([*DATES, dt.date(1, 1, 1), dt.date(9999, 12, 31)]),
         "Time": pl.Series([dt.time(0), None, dt.time(23, 59, 59, 999999)]),
+        "beyond 2^53": pl.Series([2**53 + 1, None, -(2**53) - 3]),
         "large Int64": pl.Series([2**63 - 1, -(2**63), None, 5]),
         "large UInt64": pl.Series([2**64 - 1, 0, None], dtype=pl.UInt64),
         "decimals": pl.Series([0.1, 31.7, 1e3, 0.05, 0.0]),

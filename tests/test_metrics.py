@@ -166,6 +166,7 @@ def test_order_of_the_rows_changes_nothing(metric, fitted):
 @every_metric
 def test_tables_of_every_kind_agree(metric):
     data = np.where(np.median(X, axis=0) < X, X, 0.0)
+    data[0] = -1.0  # a column without negative numbers comes back without any in a DataFrame
     value = metric(small().fit(data), data)
     names = [f"c{j}" for j in range(13)]
     for table in (pd.DataFrame(data, columns=names), pl.DataFrame(data, schema=names)):
@@ -509,20 +510,42 @@ def test_booleans_of_an_array():
     assert metrics.reconstruction_r2(vae, flags) == pytest.approx(expected, rel=1e-9)
 
 
-def test_categories_are_right_or_wrong_and_have_no_r2(fitted):
-    """By the name of the kind alone: cells are compared as codes."""
-    vae = copy.copy(fitted)
-    kinds = vae._layout.schema.kinds.astype("U8")
-    kinds[3] = "category"
-    schema = dataclasses.replace(vae._layout.schema, kinds=kinds)
-    vae._layout = dataclasses.replace(vae._layout, schema=schema)
-    pairs, scale = by_hand(fitted, HOLES), np.nanstd(HOLES, axis=0)
-    errors = [math.sqrt(((a - b) ** 2).mean()) / s for (a, b), s in zip(pairs, scale, strict=True)]
-    errors[3] = 1.0
-    found = metrics.neg_reconstruction_error(vae, HOLES)
-    assert found == pytest.approx(-np.mean(errors), rel=1e-9)
-    parts = [r2_score(a, b) for j, (a, b) in enumerate(pairs) if j != 3]
-    assert metrics.reconstruction_r2(vae, HOLES) == pytest.approx(np.mean(parts), rel=1e-9)
+@pytest.fixture(scope="module")
+def mixed():
+    """A number, a category with holes and an ordered category, and a model of them."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=120)
+    city = np.where(x + 0.3 * rng.normal(size=120) > 0, "Oslo", "Rome").astype(object)
+    city[::7] = None
+    grade = pd.Categorical.from_codes(np.digitize(x, [-0.5, 0.5]), ["c", "b", "a"], ordered=True)
+    data = pd.DataFrame({"x": x, "city": city, "grade": grade})
+    return small(2, max_epochs=20, likelihood={"grade": "ordinal"}).fit(data), data
+
+
+def test_categories_are_right_or_wrong_and_have_no_r2(mixed):
+    vae, data = mixed
+    back = vae.inverse_transform(vae.transform(data))
+    seen = data["city"].notna()
+    wrong = (back["city"] != data["city"])[seen].mean(), (back["grade"] != data["grade"]).mean()
+    assert 0 < wrong[0] < 1
+    off = math.sqrt(np.square(back["x"] - data["x"]).mean()) / data["x"].std(ddof=0)
+    found = metrics.neg_reconstruction_error(vae, data)
+    assert found == pytest.approx(-np.mean([off, *wrong]), rel=1e-9)
+    expected = r2_score(data["x"], back["x"])
+    assert metrics.reconstruction_r2(vae, data) == pytest.approx(expected, rel=1e-9)
+
+
+def test_two_levels_are_1_apart_for_neighbours(mixed):
+    vae, data = mixed
+    x = standardised(data[["x"]].to_numpy(), data[["x"]].to_numpy())
+    levels = [
+        # The most frequent level stands for a missing one: code 0.
+        data["city"].fillna(data["city"].mode()[0]).to_numpy()[:, None] == ["Oslo", "Rome"],
+        data["grade"].to_numpy()[:, None] == ["a", "b", "c"],
+    ]
+    cells = np.hstack([x, *(one / np.sqrt(2) for one in levels)])
+    expected = manifold.trustworthiness(cells, vae.transform(data), n_neighbors=5)
+    assert metrics.trustworthiness(vae, data) == pytest.approx(expected, rel=1e-9)
 
 
 def test_columns_without_cells_are_left_out(fitted):

@@ -121,13 +121,13 @@ class MixedTruth:
     Parameters
     ----------
     latents : ndarray of shape (n_samples, n_components)
-        z of every row.
+        The z of every row.
     complete : DataFrame
         The table before cells were taken out.
     holes : ndarray of bool, shape (n_samples, n_columns)
         Which cells were taken out.
     columns : tuple of Column
-        p(x|z) of every column.
+        The law p(x|z) of every column.
     """
 
     latents: Array
@@ -193,7 +193,9 @@ class MixedTruth:
         The sums converge to the integrals faster than any power of the step.
         """
         grid, cells = self._grid(), _read(X, self.columns)
-        columns = [(one, x) for one, x in zip(self.columns, cells.T, strict=True) if one != without]
+        columns = [
+            (one, x) for one, x in zip(self.columns, cells.T, strict=True) if one is not without
+        ]
         prior = norm.logpdf(grid).sum(axis=1) + grid.shape[1] * np.log(STEP)
         natural = np.column_stack([prior, *(one.natural(grid) for one, _ in columns)]).T
         ones = np.ones(len(cells))

@@ -120,11 +120,11 @@ class Numbers(Column):
         if self.kind == "bool":
             return self.library.from_numbers(cells > 0.5, holes, self.like)
         cells = np.clip(cells, self.low, self.high)
-        if self.kind == "int":
-            cells = np.where(holes, 0, np.rint(cells)).astype(
-                np.uint64 if self.high > 2**63 else np.int64
-            )
-        return self.library.from_numbers(cells, holes, self.like)
+        if self.kind != "int":
+            return self.library.from_numbers(cells, holes, self.like)
+        wide = np.uint64 if self.high > 2**63 else np.int64
+        whole = np.where(holes, 0, np.rint(cells)).astype(wide)
+        return self.library.from_numbers(whole, holes, self.like)
 
     def remainder(self, series: Any, cells: Cells) -> Cells | None:
         """The difference; booleans need none."""
@@ -157,12 +157,11 @@ class Ticks(Column):
 
     def differences(self, series: Any) -> NDArray[np.int64]:
         """Ticks since the origin, exact; 0 where missing."""
+        holes = self.library.missing(series)
         values, per_unit = self.library.integers(series)
-        values = np.where(self.library.missing(series), 0, values)
-        values = self._in_own_unit(values, per_unit)
+        values = self._in_own_unit(np.where(holes, 0, values), per_unit)
         origin = np.array(self.origin % 2**64, dtype=np.uint64)
         ticks = (values.astype(np.uint64) - origin).view(np.int64)
-        holes = self.library.missing(series)
         if ((values < self.origin) != (ticks < 0))[~holes].any():
             raise self._too_far()
         return np.where(holes, 0, ticks)

@@ -91,11 +91,11 @@ def _time(dtype: Any) -> tuple[str, str] | None:
         return "zoned", dtype.unit
     if isinstance(dtype, np.dtype) and dtype.kind in "mM":
         return ("duration" if dtype.kind == "m" else "naive"), np.datetime_data(dtype)[0]
-    if not isinstance(dtype, pd.ArrowDtype):
+    arrow = getattr(dtype, "pyarrow_dtype", None)
+    if arrow is None:
         return None
     import pyarrow as pa
 
-    arrow = dtype.pyarrow_dtype
     if pa.types.is_date(arrow):
         return "naive", "D" if pa.types.is_date32(arrow) else "ms"
     if pa.types.is_timestamp(arrow):

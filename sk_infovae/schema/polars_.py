@@ -81,9 +81,9 @@ def integers(series: Any) -> tuple[NDArray[Any], int]:
     """
     import polars as pl
 
-    values = series.to_physical().fill_null(0)
+    values, unit = series.to_physical().fill_null(0), _unit(series)
     wide = pl.UInt64 if values.dtype.is_unsigned_integer() else pl.Int64
-    return values.cast(wide).to_numpy(), TICKS_PER_DAY[_unit(series)] if _unit(series) else 1
+    return values.cast(wide).to_numpy(), 1 if unit is None else TICKS_PER_DAY[unit]
 
 
 def _unit(series: Any) -> str | None:
@@ -131,8 +131,8 @@ def from_numbers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any) -> A
     if like.dtype == pl.Null:
         return like.clear(len(values)) if holes.all() else _with_holes(pl.Series(values), holes)
     if like.dtype == pl.Object:
-        cells = np.where(holes, None, values.astype(object))
-        return pl.Series(cells.tolist(), dtype=pl.Object)
+        cells = [None if hole else cell for cell, hole in zip(values, holes, strict=True)]
+        return pl.Series(cells, dtype=pl.Object)
     return _as_like(_with_holes(pl.Series(values), holes), like)
 
 

@@ -102,6 +102,14 @@ def test_a_remainder_never_leaves_the_dtype(name, remainder):
     assert back[0] < back[2]
 
 
+def test_a_remainder_is_rounded_to_whole_ticks():
+    for series in both([2**60 + 1, 2**60 + 2**20 + 3]):
+        column = measured(series)
+        rest = column.remainder(series, np.zeros(2))
+        for noise in (-1e-6, 1e-6):
+            assert listed(column.decode(np.zeros(2), rest + noise)) == listed(series)
+
+
 @pytest.mark.parametrize(
     ("dtype", "low", "high"),
     [
@@ -304,8 +312,8 @@ def test_the_unit_of_a_time_may_change_after_fit(library, kind):
 
 
 def test_units_are_converted_in_integers():
-    """Half a second over 200 years is lost in float64 days, not here."""
-    instants = ["1850-01-01 00:00:00.000000001", "2049-12-31"]
+    """A microsecond over 200 years is lost in float64, not here."""
+    instants = ["1850-01-01 00:00:00.123457001", "2049-12-31 01:02:03.654321"]
     times = pd.Series(pd.to_datetime(instants, format="ISO8601").as_unit("ns"))
     micros = times.dt.as_unit("us")
     column = measured(micros)

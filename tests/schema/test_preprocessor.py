@@ -84,7 +84,7 @@ def test_decimals_come_back_exactly_and_reals_within_rounding(scale):
 
 
 @pytest.mark.parametrize(
-    "cells", [[0.0, 1 / 3, 1e5, 7e5], [1e-20, 1 / 3, 3e7], [1e-9, 1 / 7, 1e18]]
+    "cells", [[0.0, 1 / 3, 7.7e5, 8.8e5 / 7], [1e-20, 1 / 3, 3e7], [1e-9, 1 / 7, 1e18]]
 )
 def test_floats_of_very_different_sizes_need_a_remainder(cells):
     X = pd.DataFrame({"x": cells})
