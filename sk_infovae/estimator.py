@@ -69,7 +69,7 @@ class InfoVAETransformer(
         `sk_infovae.divergences`. An instance's parameters can be searched
         (``divergence__bandwidth``).
     likelihood : str, Likelihood or dict, default="auto"
-        p(x|z): "gaussian", "student_t", "lognormal", "bernoulli", "categorical", "ordinal",
+        Of x given z: "gaussian", "student_t", "lognormal", "bernoulli", "categorical", "ordinal",
         "poisson" or "negative_binomial", see `sk_infovae.likelihoods`. "auto" takes gaussian for
         numbers and times, bernoulli for booleans, categorical for strings and categories, by
         dtype. A dict names it by column (integers for an array); columns left out are "auto".

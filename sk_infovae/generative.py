@@ -81,12 +81,14 @@ class GenerativeMixin:
         holes = schema.holes(table)
         rows = np.flatnonzero(holes.any(axis=1))
         cells = finite(schema.encode(table, self.handle_unknown))[rows]
-        check_values(cells, self._layout.architecture.likelihoods, schema.names)
-        sampler = self._model().sampler(self.n_importance_samples)
-        if n_draws is None:
-            drawn = impute_mean(sampler, cells)[None]
-        else:
-            drawn = impute_draws(sampler, cells, n_draws, draw_seed(random_state))
+        drawn = np.empty((n_draws or 1, *cells.shape))
+        if len(rows):
+            check_values(cells, self._layout.architecture.likelihoods, schema.names)
+            sampler = self._model().sampler(self.n_importance_samples)
+            if n_draws is None:
+                drawn = impute_mean(sampler, cells)[None]
+            else:
+                drawn = impute_draws(sampler, cells, n_draws, draw_seed(random_state))
         filled = [schema.fill(table, holes, rows, part) for part in drawn]
         return filled[0] if n_draws is None else filled
 

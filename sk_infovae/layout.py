@@ -162,7 +162,9 @@ def make_architecture(
     likelihoods = tuple(
         likelihood.bind(max(1, len(column.levels))) if isinstance(column, Levels) else likelihood
         for likelihood, column in zip(
-            choose_likelihoods(params, schema.names, schema.kinds), schema.columns, strict=True
+            choose_likelihoods(params, schema.names, schema.kinds.tolist()),
+            schema.columns,
+            strict=True,
         )
     )
     standardised = np.array([one.standardised for one in likelihoods], dtype=bool)

@@ -1,7 +1,5 @@
 """What X may be, and what it may not: odd input, tried one by one."""
 
-import datetime
-
 import numpy as np
 import pandas as pd
 import polars as pl

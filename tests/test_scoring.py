@@ -191,9 +191,7 @@ def test_curvature_is_the_gradient_and_the_gauss_newton_precision(curved):
         jacobian = torch.autograd.functional.jacobian(module.decoder, z[i].detach())
         outputs = module.decoder(z[i].detach())[None]
         weighted = module.likelihood.fisher_product(outputs, jacobian[None], None)[0]
-        torch.testing.assert_close(
-            precision[i], torch.eye(2).double() + jacobian.T @ weighted
-        )
+        torch.testing.assert_close(precision[i], torch.eye(2).double() + jacobian.T @ weighted)
 
 
 def test_proposal_density_and_draws():

@@ -13,7 +13,15 @@ FISHER_DRAWS = 64
 
 
 class Start(NamedTuple):
-    """The best constant model of some rows: the decoder's outputs, and what is learned beside."""
+    """The best constant model of some rows.
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (n_outputs,)
+        The decoder's outputs.
+    parameters : dict of str to Tensor
+        What is learned beside the decoder.
+    """
 
     outputs: Tensor
     parameters: dict[str, Tensor]

@@ -93,7 +93,7 @@ def train_part(
         return None
     for k, vae in enumerate(part.vaes):
         if not isinstance(results[k], TrainingDivergedError):
-            vars(vae).update(fitted_attributes(vae, results[k]))
+            vae.__dict__.update(fitted_attributes(vae, results[k]))
             results[k] = vae
     return results
 
@@ -237,7 +237,7 @@ class CandidateFitter:
             if isinstance(result, TrainingDivergedError):
                 error = result
             elif result is not vae:
-                vars(vae).update(vars(result))
+                vae.__dict__.update(vars(result))
             candidate.estimator.fit = FinishFit(candidate.estimator, vae, error)
 
 

@@ -261,12 +261,33 @@ def nothing(n_rows: int, like: Any) -> Any:
     return like.iloc[np.zeros(n_rows, dtype=np.intp)].reset_index(drop=True)
 
 
+def _common_dtype(series: Any, other: Any) -> Any:
+    import pandas as pd
+
+    if series.dtype == other.dtype:
+        return series.dtype
+    if not isinstance(series.dtype, pd.CategoricalDtype):
+        return pd.concat([series, other]).dtype
+    theirs = series.cat.categories
+    if isinstance(other.dtype, pd.CategoricalDtype) and theirs.isin(other.cat.categories).all():
+        return other.dtype
+    new = pd.Index(other.astype(object).unique()).difference(theirs)
+    return pd.CategoricalDtype(theirs.append(new), series.dtype.ordered)
+
+
 def fill(series: Any, holes: NDArray[np.bool_], other: Any) -> Any:
-    """The column with the cells at ``holes`` taken from ``other``, the rest as it was."""
+    """The column with the cells at ``holes`` taken from ``other``, the rest as it was.
+
+    Where its dtype can't hold those, one that holds both.
+    """
     if not holes.any():
         return series
-    series = series.copy()
-    series.iloc[holes] = other.set_axis(series.index).iloc[holes]
+    other = other.set_axis(series.index)
+    if holes.all():
+        return other
+    dtype = _common_dtype(series, other.iloc[holes])
+    series = series.astype(dtype).copy()
+    series.iloc[holes] = other.iloc[holes].astype(dtype).array
     return series
 
 

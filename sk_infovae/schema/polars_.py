@@ -198,8 +198,20 @@ def nothing(n_rows: int, like: Any) -> Any:
 
 
 def fill(series: Any, holes: NDArray[np.bool_], other: Any) -> Any:
-    """The column with the cells at ``holes`` taken from ``other``, the rest as it was."""
-    return other.alias(series.name).zip_with(_series(holes), series) if holes.any() else series
+    """The column with the cells at ``holes`` taken from ``other``, the rest as it was.
+
+    Where its dtype can't hold those, one that holds both.
+    """
+    import polars as pl
+
+    if not holes.any():
+        return series
+    if series.dtype == pl.Enum and other.dtype == pl.Enum and series.dtype != other.dtype:
+        theirs, ours = series.dtype.categories.to_list(), other.dtype.categories.to_list()
+        new = [level for level in ours if level not in theirs]
+        dtype = other.dtype if set(theirs) <= set(ours) else pl.Enum(theirs + new)
+        series, other = series.cast(dtype), other.cast(dtype)
+    return other.alias(series.name).zip_with(_series(holes), series)
 
 
 def frame(columns: list[Any], names: Any, index: Any = None) -> Any:

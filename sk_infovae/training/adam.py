@@ -62,9 +62,10 @@ class StackedAdam:
 
     def keep(self, parameters: Sequence[Tensor], chosen: list[int]) -> "StackedAdam":
         """One for some of the members only, which brings their moments along."""
-        state = self.adam.state_dict()
-        for one in state["state"].values():
-            one |= {name: v if v.ndim == 0 else v[chosen].clone() for name, v in one.items()}
         kept = StackedAdam(parameters, [self.rates[k] for k in chosen])
-        kept.adam.load_state_dict(state)
+        moments = {
+            number: {name: v if v.ndim == 0 else v[chosen].clone() for name, v in one.items()}
+            for number, one in self.adam.state_dict()["state"].items()
+        }
+        kept.adam.load_state_dict({**kept.adam.state_dict(), "state": moments})
         return kept

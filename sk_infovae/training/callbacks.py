@@ -109,6 +109,8 @@ class SearchLine(tqdm):
         Whether to show nothing.
     """
 
+    monitor_interval = 0  # no thread of tqdm's that would wake a line which is always awake
+
     def __init__(self, epochs: Sequence[int], costs: Sequence[float], disable: bool):
         self.left, self.costs, self.spent = list(epochs), list(costs), 0.0
         super().__init__(

@@ -1,6 +1,7 @@
 """The line of progress over a whole search: its totals, its time to the end, its silence."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from sk_infovae.model_selection import InfoVAEGridSearchCV, candidates
 from sk_infovae.training import callbacks, stacked
 
 X = load_wine().data[:60, :5]
-TALL = np.random.default_rng(0).normal(size=(1000, 5))
 
 
 def small(**params):
@@ -110,14 +110,6 @@ def test_the_end_it_foresees(clock, monkeypatch, early_stopping):
         np.testing.assert_allclose(ends, clock[0])
 
 
-def prepared(n_models, divergence="mmd", **params):
-    encoded, alphas = {}, np.linspace(0, 0.9, n_models)
-    return [
-        prepare_alone(small(alpha=a, divergence=divergence, **params), TALL, encoded)
-        for a in alphas
-    ]
-
-
 def test_what_an_epoch_costs_is_measured(monkeypatch):
     """On a clock by which a step takes a second: steps of an epoch, shared by the models.
 
@@ -131,25 +123,13 @@ def test_what_an_epoch_costs_is_measured(monkeypatch):
 
     monkeypatch.setattr(stacked.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(stacked.Stack, "step", timed)
-    trainings = prepared(4, batch_size=100, early_stopping=False)
+    rows, encoded = np.random.default_rng(0).normal(size=(1000, 5)), {}
+    vaes = [small(alpha=alpha, batch_size=100, early_stopping=False) for alpha in (0, 0.3, 0.6, 1)]
+    trainings = [prepare_alone(vae, rows, encoded) for vae in vaes]
     before = [p.detach().clone() for p in trainings[0].module.parameters()]
     assert stacked.seconds_per_epoch(trainings) == 10 / 4
     after = trainings[0].module.parameters()
     assert all(torch.equal(p, old) for p, old in zip(after, before, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("cheap", "dear"),
-    [
-        ({"hidden_layer_sizes": (4,)}, {"hidden_layer_sizes": (512, 512)}),
-        ({"batch_size": 500}, {"batch_size": 5}),
-        ({}, {"divergence": MMD("imq", estimator="mixture")}),
-    ],
-    ids=["widths", "batches", "divergence"],
-)
-def test_what_an_epoch_costs_is_not_its_matrix_products_only(cheap, dear):
-    times = [stacked.seconds_per_epoch(prepared(2, **params)) for params in (cheap, dear)]
-    assert times[1] > 3 * times[0]
 
 
 def test_the_line_ends_at_its_total_and_counts_what_was_trained(capsys):
@@ -174,8 +154,10 @@ def test_lines_of_scikit_learn_stay(capsys):
 
 
 def test_quiet_by_default(capsys):
+    threads = threading.active_count()
     search(small(), {"alpha": [0.0, 0.5], "n_components": [1, 2]}).fit(X)
     assert capsys.readouterr() == ("", "")
+    assert threading.active_count() == threads
 
 
 def test_no_line_where_nothing_is_trained_together(capsys):
@@ -194,7 +176,8 @@ def test_a_verbose_estimator_is_stacked_under_the_line_of_the_search(capsys, mon
     grid = {"alpha": [0.0, 0.5]}
     loud = search(small(verbose=1, early_stopping=False), grid).fit(X)
     assert sizes == [4]
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert out == ""
     assert err.count("\n") == 1
     assert last_state(err) == (20, 20)
     quiet = search(small(early_stopping=False), grid).fit(X)

@@ -93,6 +93,15 @@ def test_floats_of_very_different_sizes_need_a_remainder(cells):
     np.testing.assert_allclose(numbers.inverse_transform(numbers.transform(X)), X, rtol=1e-15)
 
 
+def test_floats_between_those_of_fit_stay_between():
+    """Fit saw whole numbers, or few decimals: a model's numbers are not rounded to them."""
+    for cells in ([1.0, 2.0, 4.0], [0.1, 0.2, 0.4]):
+        numbers = TabularPreprocessor().fit(pd.DataFrame({"x": cells}))
+        new = pd.DataFrame({"x": [1 / 3, 2.34567, 1e-3]})
+        back = numbers.inverse_transform(numbers.transform(new))
+        np.testing.assert_allclose(back, new, rtol=1e-12)
+
+
 @both
 def test_nanoseconds_and_large_integers_keep_every_digit(build):
     rng = np.random.default_rng(0)
