@@ -26,7 +26,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
     before PCA or any other estimator of numbers, and gives back what `ColumnTransformer` can't.
 
     A number becomes its distance from the column's centre in units of its spread (mean and
-    standard deviation, of cells within ten interquartile ranges of the quartiles), a boolean 0 or
+    standard deviation, of cells within thirty interquartile ranges of the quartiles), a boolean 0 or
     1, a time the same as a number, in days; a string or category an indicator for each level seen
     in fit. Missing numbers are NaN, a missing category has no indicator set.
 

@@ -15,7 +15,7 @@ BLOCK_CELLS = 2**21
 """Cells handled at a time, so that no pass over X holds a second copy of it."""
 
 
-FENCE = 10.0
+FENCE = 30.0
 """Cells more interquartile ranges than this outside the quartiles do not set centre and scale."""
 
 FENCE_ROWS, FENCE_CELLS = 50, 2**17

@@ -269,3 +269,43 @@ def test_log_jacobian_carries_a_density_to_the_units_of_X():
     in_model_units = np.where(mask, norm.logpdf(x), 0).sum(axis=1)
     expected = np.where(mask, norm.logpdf(X, found.centre, found.scale), 0).sum(axis=1)
     np.testing.assert_allclose(in_model_units + found.log_jacobian(mask), expected, rtol=1e-10)
+
+
+# Cells far outside
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_a_gross_error_does_not_set_the_scale(container):
+    """It counts as if it stood at the fence: thirty interquartile ranges off the quartiles."""
+    X = table(n_rows=400)
+    clean = fit(container(X))
+    X[7, 2] = 1e12
+    found = fit(container(X))
+    low, high = np.sort(X[:, 2])[[100, 299]]
+    fence = high + 30 * (high - low)
+    expected = np.where(X[:, 2] > fence, fence, X[:, 2])
+    np.testing.assert_allclose(found.centre[2], expected.mean(), rtol=0.02)
+    np.testing.assert_allclose(found.scale[2], expected.std(), rtol=0.05)
+    assert found.scale[2] < 3 * clean.scale[2]
+    assert found.high[2] == 1e12  # the range is the cells' own
+    x, _ = found.encode(container(X), np.float64)
+    np.testing.assert_allclose(found.decode(x), X, rtol=1e-12)
+    others = [0, 1, 3, 4]
+    np.testing.assert_array_equal(found.scale[others], clean.scale[others])
+
+
+def test_a_column_of_few_values_apart_from_one_has_no_fence():
+    """Most gains are 0: the others are the column's content, not its errors."""
+    X = table(n_rows=400)
+    X[:, 1] = 0.0
+    X[::10, 1] = 5000.0
+    np.testing.assert_allclose(fit(X).scale[1], X[:, 1].std(), rtol=1e-12)
+
+
+def test_reach_is_the_largest_distance_from_the_centre():
+    X = table()
+    found = fit(X)
+    x, _ = found.encode(X, np.float64)
+    chosen = np.array([True, False, True, False, False])
+    assert found.reach(chosen) == pytest.approx(np.abs(x[:, chosen]).max(), rel=1e-12)
+    assert found.reach(np.zeros(5, dtype=bool)) == 0
