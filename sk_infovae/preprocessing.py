@@ -26,9 +26,9 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
     before PCA or any other estimator of numbers, and gives back what `ColumnTransformer` can't.
 
     A number becomes its distance from the column's centre in units of its spread (mean and
-    standard deviation, of cells within thirty interquartile ranges of the quartiles), a boolean 0 or
-    1, a time the same as a number, in days; a string or category an indicator for each level seen
-    in fit. Missing numbers are NaN, a missing category has no indicator set.
+    standard deviation, of cells within thirty interquartile ranges of the quartiles), a boolean 0
+    or 1, a time the same as a number, in days; a string or category an indicator for each level
+    seen in fit. Missing numbers are NaN, a missing category has no indicator set.
 
     `inverse_transform` restores names, order, dtypes, categories, time zones and units. Of numbers
     that no step in between has changed it gives back the very cells; only floats of 14 digits and
