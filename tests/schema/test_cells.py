@@ -150,6 +150,17 @@ def test_a_duration_without_negative_ones_in_fit_stays_so():
         assert listed(measured(series).decode(np.array([-5.5])))[0] < dt.timedelta(-2)
 
 
+def test_any_time_can_be_a_python_object():
+    """Beyond the years 1 to 9999 and the longest timedelta, Python has none."""
+    for cells in ([dt.datetime(2020, 1, 1)], [dt.date(2020, 1, 1)], [dt.timedelta(-1)]):
+        for series in both(cells):
+            first, last = listed(measured(series).decode(np.array([-1e30, 1e30])))
+            assert first < cells[0] < last
+    millis = pl.Series([dt.timedelta(-1)], dtype=pl.Duration("ms"))
+    longest = listed(measured(millis).decode(np.array([1e30])))
+    assert longest == [dt.timedelta(999_999_999)]
+
+
 @pytest.mark.parametrize("cells", [[-1, 3], [-1.5, 2.5]])
 def test_negative_numbers_stay_where_fit_saw_some(cells):
     for series in both(cells):

@@ -409,6 +409,16 @@ def test_a_table_without_rows_is_refused(build):
         TabularPreprocessor().fit(build(table()[:0]))
 
 
+@both
+def test_a_column_of_another_kind_than_in_fit_is_refused(build):
+    X = table()
+    numbers = TabularPreprocessor().fit(build(X))
+    changes = {"price": X["city"], "city": X["count"], "member": X["day"], "day": X["price"]}
+    for name, cells in changes.items():
+        with pytest.raises(SchemaError, match=f"'{name}' was of kind .* now\\. Convert it"):
+            numbers.transform(build(X.assign(**{name: cells})))
+
+
 def test_free_text_and_nested_cells_are_refused():
     notes = [f"note {k}" for k in range(60)]
     for column in (notes, [[1]] * 60, [{"a": 1}] * 60):
