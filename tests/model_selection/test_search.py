@@ -148,6 +148,21 @@ def test_what_can_not_be_stacked_is_left_to_scikit_learn(alone, stacks):
     assert stacks == []
 
 
+@pytest.mark.parametrize(
+    ("bandwidths", "n_left"), [([-1.0, -2.0], 2), ([1.0, 2.0, 4.0], 1)], ids=["refused", "lone"]
+)
+def test_what_is_left_to_scikit_learn_is_a_clean_clone(bandwidths, n_left, monkeypatch):
+    """A stack whose divergence refuses its parameters, or the one model that is over."""
+    monkeypatch.setattr(candidates, "_stack_size", lambda training: 2)
+    template, splits = small(divergence=MMD()), [(np.arange(90), np.arange(90))]
+    fitter = candidates.CandidateFitter(template, X, None, splits)
+    made = fitter.fit([{"divergence__bandwidth": bandwidth} for bandwidth in bandwidths])
+    left = made[-n_left:]
+    assert len(made) == len(bandwidths)
+    assert all(vars(one) == vars(template) and one is not template for one in left)
+    assert not any(vars(one) == vars(template) for one in made[:-n_left])
+
+
 def test_memory_bounds_the_stack(stacks, monkeypatch):
     monkeypatch.setattr(candidates, "STACK_BYTES", 200_000)
     both(small(), {"alpha": [0.0, 0.2, 0.4, 0.6, 0.8]}, cv=KFold(2))
