@@ -132,7 +132,8 @@ class InfoVAETransformer(
     n_iter_ : int
         Number of epochs in ``history_``.
     noise_variance_ : ndarray of shape (n_features,)
-        Noise variance of gaussian columns, units of X squared; NaN for others.
+        Variance of p(x_j|z), units of X squared, where it is the same for every row (gaussian and
+        student_t columns); NaN for others.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of str

@@ -114,7 +114,7 @@ class TableModel:
         )
 
     def noise_variance(self) -> NDArray[np.float64]:
-        """Noise variance of gaussian columns, units of X squared; NaN for others."""
+        """Noise variance where it is the same for every row, units of X squared; else NaN."""
         with torch.no_grad():
             variance = self.module.likelihood.noise_variance().cpu().numpy().astype(np.float64)
         return variance * self.layout.standardizer.scale**2

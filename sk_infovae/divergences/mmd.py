@@ -131,7 +131,17 @@ class PairSum(torch.autograd.Function):
     time. Second derivatives are not provided.
     """
 
-    generate_vmap_rule = True
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], z: Tensor, make: type[Kernel], *bandwidths: Any
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        """All models in one call: a tenth of a small step's time goes if torch makes this rule."""
+        z = z.expand(info.batch_size, *z.shape) if in_dims[0] is None else z.movedim(in_dims[0], 0)
+        each = [
+            value if dim is None else value.reshape(-1, *[1] * (z.ndim - 1))
+            for value, dim in zip(bandwidths, in_dims[2:], strict=True)
+        ]
+        return PairSum.apply(z, make, *each), (0, 0)
 
     @staticmethod
     def forward(  # type: ignore[override]
