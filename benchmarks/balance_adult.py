@@ -1,7 +1,7 @@
 """Which columns of Adult does the model learn? Gain of the reconstruction over a constant model.
 
     python benchmarks/balance_adult.py [--components 8] [--epochs 60] [--rows N] [--alpha A]
-        [--gaussian learned]
+        [--lambd L] [--gaussian learned]
 
 Prints for each column, on the official test rows, in nats a cell: the loss of the best constant
 model (entropy of the training frequencies; of a number 0), that of the reconstruction from the
@@ -61,6 +61,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--lambd", type=float, default=10.0)
     parser.add_argument("--gaussian", default="learned")
     arguments = parser.parse_args()
     train, _ = adult("train", arguments.rows)
@@ -71,6 +72,7 @@ def main():
     model = InfoVAETransformer(
         arguments.components,
         alpha=arguments.alpha,
+        lambd=arguments.lambd,
         likelihood=dict.fromkeys(numbers, noise),
         max_epochs=arguments.epochs,
         batch_size=256,

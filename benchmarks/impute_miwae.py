@@ -6,8 +6,9 @@
 Prints the error of every method on the hidden cells of standardised columns (Mattei and Frellsen,
 2019); the mask is numpy's default_rng(11), uniform below one half. knn: the better of 5 and 20
 neighbours by the hidden cells, which favours it. forest: IterativeImputer over 100 trees. ours:
-InfoVAE, the average over --seeds fits of the setting of `GRID` that fills best, over two masks, a
-tenth of the observed cells which is hidden for that; the cells of the protocol choose nothing.
+InfoVAE, 200 epochs (60 on white wine), the average over --seeds fits of the setting of `GRID` that
+fills best, over two masks, a tenth of the observed cells which is hidden for that; the cells of the
+protocol choose nothing.
 """
 
 import argparse
@@ -23,16 +24,17 @@ from tables import MIWAE_TABLES, miwae
 
 from sk_infovae import InfoVAETransformer
 
+MANY_ROWS = 2000
 GRID = [
-    {"alpha": alpha, "lambd": lambd, "max_epochs": max_epochs}
-    for alpha, lambd in [(0.0, 1.0), (0.25, 10.0), (0.5, 10.0), (0.5, 100.0)]
-    for max_epochs in (100, 200)
+    {"alpha": alpha, "hidden_layer_sizes": widths}
+    for widths in [(128, 64), (512,)]
+    for alpha in (0.25, 0.5)
 ]
 
 
 def impute(X, seed, setting):
     """Conditional means of one fit."""
-    vae = InfoVAETransformer(10, early_stopping=False, random_state=seed, **setting)
+    vae = InfoVAETransformer(10, max_epochs=200, early_stopping=False, random_state=seed, **setting)
     return vae.fit(X).impute(X)
 
 

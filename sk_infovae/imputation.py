@@ -26,9 +26,8 @@ def impute_mean(sampler: Sampler, X: Any) -> NDArray[np.float64]:
     for rows, x, mask in sampler.chunks(X):
         with torch.no_grad():
             z, weights = weighted_draws(sampler.module, x, mask, sampler.noise, sampler.refine)
-            shares = weights.softmax(-1)[:, None, :]
-            means = likelihood.mean(sampler.module.decoder(z))
-            cells = likelihood.decide([(shares @ mean)[:, 0] for mean in means])
+            means = likelihood.average(sampler.module.decoder(z), weights.softmax(-1))
+            cells = likelihood.decide(means)
         filled[rows] = sampler.standardizer.decode(cells.cpu().numpy())
     return filled
 

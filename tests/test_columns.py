@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
-from sk_infovae.likelihoods import Bernoulli, ColumnLikelihoods, Gaussian
+from sk_infovae.likelihoods import (
+    Bernoulli,
+    Categorical,
+    ColumnLikelihoods,
+    Gaussian,
+    Ordinal,
+)
 
 ORDERS = {
     "interleaved": [
@@ -100,6 +106,13 @@ def test_mean_comes_back_in_the_order_of_the_table(likelihoods):
     table, _, outputs, _, _ = make_table(likelihoods)
     expected = column_by_column(table, "mean", outputs)
     torch.testing.assert_close(table.decide(table.mean(outputs)), expected)
+
+
+def test_what_a_draw_of_z_takes():
+    """Outputs; where means are averaged one by one, those too: of a capped column they are not."""
+    capped, ordered = Categorical(1000, max_outputs=7), Ordinal(50)
+    assert ColumnLikelihoods([capped, capped, Bernoulli()]).widest == 2 * 7 + 1
+    assert ColumnLikelihoods([ordered, ordered, Gaussian()]).widest == 2 * 50 + 1
 
 
 @over_orders

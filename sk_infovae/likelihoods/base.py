@@ -116,6 +116,13 @@ class Likelihood(Parameterized, ABC):
         make sense of them, `decide` a cell.
         """
 
+    def average(self, outputs: Tensor, parameters: Mapping[str, Tensor], shares: Tensor) -> Tensor:
+        """The `mean` over draws of z, ``(..., n_draws, n_outputs)`` with ``shares (..., n_draws)``.
+
+        The shares sum to 1. A family whose means are wider than its outputs averages before.
+        """
+        return (shares[..., None, :] @ self.mean(outputs, parameters))[..., 0, :]
+
     def decide(self, mean: Tensor) -> Tensor:
         """The cells ``(..., n, n_columns)`` that a `mean` stands for: itself, where it is one."""
         return mean

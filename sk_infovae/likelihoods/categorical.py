@@ -99,7 +99,16 @@ class Categorical(Levels):
 
     def mean(self, outputs: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Probability of every level."""
-        p = self.logits(outputs).softmax(-1)
+        return self._spread(self.logits(outputs).softmax(-1), parameters)
+
+    def average(self, outputs: Tensor, parameters: Mapping[str, Tensor], shares: Tensor) -> Tensor:
+        """The same over draws: of the K outputs first, then rare levels take their shares."""
+        p = self.logits(outputs).softmax(-1).flatten(-2)
+        mean = (shares[..., None, :] @ p)[..., 0, :]
+        return self._spread(self.logits(mean), parameters)
+
+    def _spread(self, p: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Probability of every level by that of every output, ``(..., n_columns, K)``."""
         if self.is_capped:
             p = torch.cat([p[..., :-1], p[..., -1:] * parameters["log_share"].exp()], -1)
         return p.flatten(-2)

@@ -48,9 +48,12 @@ class ColumnLikelihoods(nn.Module):
 
     @property
     def widest(self) -> int:
-        """Numbers that a row takes, as outputs or as means."""
-        levels = (getattr(block.likelihood, "n_levels", None) or 1 for block in self.blocks())
-        means = sum(n * len(block.columns) for n, block in zip(levels, self.blocks(), strict=True))
+        """Numbers that a draw of z takes, as outputs or as means of families that average these."""
+        means = sum(
+            (getattr(block.likelihood, "n_levels", None) or 1) * len(block.columns)
+            for block in self.blocks()
+            if type(block.likelihood).average is Likelihood.average
+        )
         return max(self.n_outputs, means)
 
     def blocks(self) -> Iterator[Block]:
@@ -134,6 +137,13 @@ class ColumnLikelihoods(nn.Module):
     def mean(self, outputs: Tensor) -> list[Tensor]:
         """Each block's expected x, or probabilities of levels: what can be averaged over z."""
         return [b.likelihood.mean(outputs[..., b.outputs], b.parameters) for b in self.blocks()]
+
+    def average(self, outputs: Tensor, shares: Tensor) -> list[Tensor]:
+        """Each block's `mean` over draws of z that have these shares, ``(..., n_draws)``."""
+        return [
+            b.likelihood.average(outputs[..., b.outputs], b.parameters, shares)
+            for b in self.blocks()
+        ]
 
     def decide(self, means: Sequence[Tensor]) -> Tensor:
         """Cells ``(..., n, n_columns)`` that the blocks' means stand for."""

@@ -56,6 +56,16 @@ def test_mean_is_that_of_the_density(likelihood, column):
 
 
 @over_likelihoods
+def test_average_is_that_of_the_means(likelihood):
+    """Over draws of z that have shares, for each row its own."""
+    block, shares = make_block(likelihood), normal(2, 5, seed=1).softmax(-1)
+    outputs = block.outputs + 0.5 * normal(2, 5, len(block.outputs))
+    expected = (shares[..., None] * likelihood.mean(outputs, block.parameters)).sum(-2)
+    averages = likelihood.average(outputs, block.parameters, shares)
+    torch.testing.assert_close(averages, expected, rtol=1e-12, atol=1e-12)
+
+
+@over_likelihoods
 def test_noise_variance_is_that_of_the_density(likelihood):
     """Per column, or one for all, where it does not depend on z; and None where it does."""
     block = make_block(likelihood)
