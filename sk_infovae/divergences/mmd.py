@@ -158,7 +158,6 @@ class PairSum(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Keep z and the slopes; no gradient flows into these, nor into the bandwidths."""
-        ctx.set_materialize_grads(False)  # a matrix of zeros for the slopes
         ctx.n_inputs = len(inputs)
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(inputs[0], output[1])
