@@ -18,10 +18,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import ShuffleSplit, train_test_split
 
 from sk_infovae import InfoVAETransformer, metrics
+from sk_infovae._base.gaussian import Posterior
 from sk_infovae.divergences import MMD, Codes
-from sk_infovae.information import mmd_null_deviation
+from sk_infovae.inspection import mmd_null_deviation
 from sk_infovae.model_selection import InfoVAEGridSearchCV
-from sk_infovae.posterior import Posterior
 
 OUTPUT = Path(globals().get("__file__", "examples/plot_criteria.py")).parent / "output"
 OUTPUT.mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
-from sk_infovae.compat import ScoringMonitor
+from sk_infovae._base.compat import ScoringMonitor
 
 __all__ = ["ScoreMonitor"]
 

@@ -17,16 +17,16 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sk_infovae.compat import CallbackSupportMixin, with_callbacks
+from sk_infovae._base.compat import CallbackSupportMixin, with_callbacks
+from sk_infovae._model.networks import ACTIVATIONS
+from sk_infovae._table.reading import TableLike, read_table, to_cpu
+from sk_infovae._table.schema import is_frame
+from sk_infovae._training.fitting import attributes_of_copy, fitted_attributes, train_estimator
+from sk_infovae._training.hooks import SklearnCallbacks
+from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae.divergences import DIVERGENCES, Divergence
-from sk_infovae.fitting import attributes_of_copy, fitted_attributes, train_estimator
 from sk_infovae.generative import GenerativeMixin
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
-from sk_infovae.networks import ACTIVATIONS
-from sk_infovae.persistence import net_state, rebuild_net
-from sk_infovae.schema import is_frame
-from sk_infovae.training.callbacks import SklearnCallbacks
-from sk_infovae.validation import TableLike, read_table, to_cpu
 
 
 class InfoVAETransformer(

@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from sk_infovae.domain import check_values
-from sk_infovae.imputation import impute_draws, impute_mean
-from sk_infovae.information import Information
-from sk_infovae.model import TableModel
-from sk_infovae.seeds import draw_seed
-from sk_infovae.validation import TableLike, check_table, finite, read_table
+from sk_infovae._base.seeds import draw_seed
+from sk_infovae._inference.imputation import impute_draws, impute_mean
+from sk_infovae._inference.information import Information
+from sk_infovae._inference.table_model import TableModel
+from sk_infovae._model.domain import check_values
+from sk_infovae._table.reading import TableLike, check_table, finite, read_table
 
 
 class GenerativeMixin:
@@ -54,7 +54,7 @@ class GenerativeMixin:
     ) -> Any:
         """Fill missing cells by what the observed cells of their row say.
 
-        Importance sampling with the score's proposal (see `sk_infovae.imputation`). Observed cells
+        Importance sampling with the score's proposal. Observed cells
         come back as they were, also categories that fit did not see.
 
         Parameters
@@ -95,7 +95,7 @@ class GenerativeMixin:
     def score_samples(self, X: TableLike, return_ess: bool = False) -> Any:
         """Estimate log p(x) of each row, in nats and in the units of X.
 
-        Importance sampling with a proposal from the decoder (see `sk_infovae.scoring`); missing
+        Importance sampling with a proposal from the decoder; missing
         cells are integrated out. It compares with ``PCA.score_samples`` and
         ``GaussianMixture.score_samples``, and between all values of alpha, lambd and D.
 
@@ -152,7 +152,7 @@ class GenerativeMixin:
         -------
         information : Information
             Reconstruction, KL, mutual information with its cap log n, D, ELBO, log-likelihood,
-            amortisation gap, active units and more: see `sk_infovae.information.Information`.
+            amortisation gap, active units and more: see `sk_infovae.inspection.Information`.
         """
         check_is_fitted(self)
         X = read_table(self, X, min_rows=2)

@@ -29,10 +29,7 @@ from sklearn import manifold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sk_infovae.divergences import MMD
-from sk_infovae.domain import check_values
-from sk_infovae.estimator import InfoVAETransformer
-from sk_infovae.information import (
+from sk_infovae._inference.information import (
     DRAWS,
     MOST_DRAWS_A_ROW,
     MOST_ROWS,
@@ -42,8 +39,11 @@ from sk_infovae.information import (
     mean_divergence,
     row_terms,
 )
-from sk_infovae.objective import InfoVAELoss
-from sk_infovae.validation import read_table
+from sk_infovae._model.domain import check_values
+from sk_infovae._model.objective import InfoVAELoss
+from sk_infovae._table.reading import read_table
+from sk_infovae.divergences import MMD
+from sk_infovae.estimator import InfoVAETransformer
 
 __all__ = [
     "active_units",

@@ -10,11 +10,11 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from sk_infovae.layout import choose_likelihoods
-from sk_infovae.schema import Levels, Schema, is_frame, read_columns
-from sk_infovae.schema.features import Indicators, Scaled
-from sk_infovae.standardizer import Standardizer
-from sk_infovae.validation import TableLike, check_table, dtype_of, finite, to_cpu
+from sk_infovae._model.layout import choose_likelihoods
+from sk_infovae._table.features import Indicators, Scaled
+from sk_infovae._table.reading import TableLike, check_table, dtype_of, finite, to_cpu
+from sk_infovae._table.schema import Levels, Schema, is_frame, read_columns
+from sk_infovae._table.standardizer import Standardizer
 
 __all__ = ["TabularPreprocessor"]
 

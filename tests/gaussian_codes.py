@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from scipy.integrate import quad
 
+from sk_infovae._base.gaussian import Posterior
 from sk_infovae.divergences import KSD, MMD, Codes
-from sk_infovae.posterior import Posterior
 
 
 def learns(divergence):

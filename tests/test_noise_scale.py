@@ -15,9 +15,9 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae._training import net
 from sk_infovae.divergences import SlicedWasserstein
 from sk_infovae.likelihoods import Bernoulli, ColumnLikelihoods, Gaussian
-from sk_infovae.training import net
 
 SURE = 4.0
 """Standard errors that an estimate may be off."""

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import norm, rankdata
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sk_infovae._base.seeds import draw_seed
 from sk_infovae.datasets.truth import Array, Column, MixedTruth
-from sk_infovae.seeds import draw_seed
 
 __all__ = ["MixedTruth", "make_mixed_table"]
 

@@ -7,12 +7,12 @@ One file a family. To add one: write the class in a file of its own and name it 
 from sk_infovae.likelihoods.base import Likelihood, Start
 from sk_infovae.likelihoods.bernoulli import Bernoulli
 from sk_infovae.likelihoods.categorical import Categorical
-from sk_infovae.likelihoods.columns import ColumnLikelihoods
 from sk_infovae.likelihoods.gaussian import Gaussian
 from sk_infovae.likelihoods.lognormal import LogNormal
 from sk_infovae.likelihoods.negative_binomial import NegativeBinomial
 from sk_infovae.likelihoods.ordinal import Ordinal
 from sk_infovae.likelihoods.poisson import Poisson
+from sk_infovae.likelihoods.product import ColumnLikelihoods
 from sk_infovae.likelihoods.student_t import StudentT
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

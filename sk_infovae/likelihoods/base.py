@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from sk_infovae.parameters import Parameterized
+from sk_infovae._base.parameters import Parameterized
 
 FISHER_DRAWS = 64
 

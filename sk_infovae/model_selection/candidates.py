@@ -11,12 +11,12 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 
+from sk_infovae._training.fitting import fitted_attributes, prepare_alone
+from sk_infovae._training.hooks import SearchLine
+from sk_infovae._training.plan import Training, resolve_device
+from sk_infovae._training.stacked import seconds_per_epoch, stack_key, train_stacked
 from sk_infovae.estimator import InfoVAETransformer
 from sk_infovae.exceptions import TrainingDivergedError
-from sk_infovae.fitting import fitted_attributes, prepare_alone
-from sk_infovae.training.callbacks import SearchLine
-from sk_infovae.training.plan import Training, resolve_device
-from sk_infovae.training.stacked import seconds_per_epoch, stack_key, train_stacked
 
 STACK_BYTES = 2**30
 """Memory that one stack may take for parameters, gradients, moments and activations."""

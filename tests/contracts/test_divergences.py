@@ -14,8 +14,8 @@ from gaussian_codes import EXACT, correlation, gaussian_codes, learns, mean_and_
 from sklearn.base import clone
 from torch.func import grad, vmap
 
+from sk_infovae._base.gaussian import Posterior
 from sk_infovae.divergences import DIVERGENCES, KSD, MMD, Adversarial, Codes, SlicedWasserstein
-from sk_infovae.posterior import Posterior
 
 VARIANTS = [
     MMD(bandwidth=0.7),

@@ -7,7 +7,7 @@ from likelihood_blocks import N_COLUMNS, draw, make_block, normal, uniform
 from scipy import stats
 from torch.func import grad
 
-from sk_infovae.domain import check_values
+from sk_infovae._model.domain import check_values
 from sk_infovae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,

@@ -23,7 +23,7 @@ from likelihood_blocks import (
 from sklearn.base import clone
 from torch.func import grad, vmap
 
-from sk_infovae.domain import check_values
+from sk_infovae._model.domain import check_values
 from sk_infovae.likelihoods import Likelihood
 
 # The distribution

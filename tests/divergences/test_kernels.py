@@ -10,6 +10,7 @@ from gaussian_codes import over_gaussians
 from scipy.integrate import quad
 from scipy.stats import chi2, ncx2
 
+from sk_infovae._base.gaussian import Posterior
 from sk_infovae.divergences import KSD, MMD, Codes
 from sk_infovae.divergences.kernels import (
     KERNELS,
@@ -17,7 +18,6 @@ from sk_infovae.divergences.kernels import (
     InverseMultiquadric,
     squared_distances,
 )
-from sk_infovae.posterior import Posterior
 
 DIMENSIONS = [1, 2, 8, 64, 128]
 RULE_ERROR = 1e-6

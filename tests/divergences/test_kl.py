@@ -10,8 +10,8 @@ from gaussian_codes import mean_and_error, normals
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from sk_infovae._base.gaussian import Posterior
 from sk_infovae.divergences import KL, Codes
-from sk_infovae.posterior import Posterior
 
 
 def kl(z, posterior, n_rows=None):

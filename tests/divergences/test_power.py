@@ -10,8 +10,8 @@ import pytest
 import torch
 from gaussian_codes import learns, normals
 
+from sk_infovae._base.gaussian import Posterior
 from sk_infovae.divergences import DIVERGENCES, KSD, MMD, Codes
-from sk_infovae.posterior import Posterior
 
 D, N, N_NULL = 64, 256, 40
 VARIANCES = {"collapsed": 0.0, "almost collapsed": 1e-4, "shrunk": 0.5, "spread": 4.0}

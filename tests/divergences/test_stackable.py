@@ -7,8 +7,8 @@ import torch
 from gaussian_codes import normals
 from torch.func import grad, vmap
 
+from sk_infovae._base.gaussian import Posterior
 from sk_infovae.divergences import DIVERGENCES, KSD, MMD, Adversarial, Codes, Divergence
-from sk_infovae.posterior import Posterior
 
 DECLARING = [
     MMD(),

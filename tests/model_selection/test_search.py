@@ -22,13 +22,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae._training import stacked
 from sk_infovae.divergences import MMD
 from sk_infovae.model_selection import (
     InfoVAEGridSearchCV,
     InfoVAERandomizedSearchCV,
     candidates,
 )
-from sk_infovae.training import stacked
 
 X, Y = load_wine(return_X_y=True)
 HOLES = np.where(np.random.default_rng(0).uniform(size=X.shape) < 0.1, np.nan, X)

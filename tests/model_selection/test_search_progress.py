@@ -13,10 +13,10 @@ from sklearn.model_selection import KFold
 from tqdm import tqdm
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae._training import callbacks, stacked
+from sk_infovae._training.fitting import prepare_alone
 from sk_infovae.divergences import MMD
-from sk_infovae.fitting import prepare_alone
 from sk_infovae.model_selection import InfoVAEGridSearchCV, candidates
-from sk_infovae.training import callbacks, stacked
 
 X = load_wine().data[:60, :5]
 

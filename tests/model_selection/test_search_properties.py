@@ -20,9 +20,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae._training import stacked
 from sk_infovae.divergences import KSD, MMD, Adversarial, Divergence
 from sk_infovae.model_selection import InfoVAEGridSearchCV, candidates
-from sk_infovae.training import stacked
 
 X, Y = load_wine(return_X_y=True)
 X, Y = np.column_stack([X[::3, 0] > 13, X[::3, 1:5]]), Y[::3]

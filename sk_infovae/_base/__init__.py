@@ -1,0 +1,1 @@
+"""What every room may use: parameters, seeds, Gaussians, what depends on versions."""

@@ -1,0 +1,1 @@
+"""What a trained model says: evidence, imputation, information, collapse."""

@@ -1,0 +1,58 @@
+"""Missing cells, filled by what the observed cells of their row say.
+
+The draws z and weights w are the score's (see `evidence`): a proposal from the encoder
+and from the decoder's posterior given the observed cells, weighed by p(x_observed, z) / q(z). Then
+
+- E[x_missing | x_observed] = sum_k w_k E[x | z_k], with sum_k w_k = 1; of a column of levels the
+  probabilities are averaged so, and the most probable level is taken;
+- a draw of x_missing given x_observed takes one z_k with probability w_k, and x from p(x|z_k)
+  (sampling-importance-resampling, Rubin 1987). It is kept within the range seen in fit.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_infovae._inference.evidence import Sampler, weighted_draws
+
+
+def impute_mean(sampler: Sampler, X: Any) -> NDArray[np.float64]:
+    """Conditional mean (most probable level) of every cell of X, in the units of X."""
+    filled = np.empty(X.shape)
+    likelihood = sampler.module.likelihood
+    for rows, x, mask in sampler.chunks(X):
+        with torch.no_grad():
+            z, weights = weighted_draws(sampler.module, x, mask, sampler.noise, sampler.refine)
+            means = likelihood.average(sampler.module.decoder(z), weights.softmax(-1))
+            cells = likelihood.decide(means)
+        filled[rows] = sampler.standardizer.decode(cells.cpu().numpy())
+    return filled
+
+
+def impute_draws(sampler: Sampler, X: Any, n_draws: int, seed: int) -> NDArray[np.float64]:
+    """Draws of the cells of X given its observed ones, ``(n_draws, *X.shape)``, units of X."""
+    filled = np.empty((n_draws, *X.shape))
+    generator = torch.Generator().manual_seed(seed)
+    standardizer = sampler.standardizer
+    for rows, x, mask in sampler.chunks(X):
+        with torch.no_grad():
+            z, weights = weighted_draws(sampler.module, x, mask, sampler.noise, sampler.refine)
+            chosen = _resample(z, weights, n_draws, generator)
+            uniform = torch.rand(
+                (*chosen.shape[:-1], X.shape[1]), generator=generator, dtype=torch.float64
+            ).clamp(min=torch.finfo(torch.float64).tiny)
+            outputs = sampler.module.decoder(chosen)
+            cells = sampler.module.likelihood.sample(outputs, uniform.to(outputs.device))
+        values = standardizer.decode(cells.cpu().numpy())
+        filled[:, rows] = np.clip(values, standardizer.low, standardizer.high).swapaxes(0, 1)
+    return filled
+
+
+def _resample(z: Tensor, weights: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
+    """``n_draws`` of each row's z by their weights, ``(n, n_draws, d)``."""
+    shares = weights.softmax(-1).cpu()
+    index = torch.multinomial(shares, n_draws, replacement=True, generator=generator)
+    return z.gather(1, index.to(z.device)[..., None].expand(-1, -1, z.shape[-1]))

@@ -1,0 +1,1 @@
+"""What is trained: layout, architecture, networks, objective."""

@@ -1,0 +1,180 @@
+"""What the first rows fix for good: columns, scaling, shapes and seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from sk_infovae._base.seeds import split_seed
+from sk_infovae._model.architecture import Architecture, resolve_likelihoods
+from sk_infovae._model.inputs import FAR
+from sk_infovae._table.schema import Levels, Schema, read_columns
+from sk_infovae._table.standardizer import Standardizer
+from sk_infovae.exceptions import SchemaError
+from sk_infovae.likelihoods import Likelihood
+
+LEVEL_KINDS = ("string", "category")
+"""Kinds of columns that hold nothing but levels."""
+
+SEED_USES = ("weights", "split", "train", "score", "information")
+
+
+@dataclass(frozen=True, eq=False)
+class TableLayout:
+    """Columns, scaling and shapes, and the seed that everything random grows from."""
+
+    schema: Schema
+    standardizer: Standardizer
+    architecture: Architecture
+    seed: int
+
+    @classmethod
+    def measure(
+        cls, X: Any, dtype: Any, params: Mapping[str, Any], seed: int
+    ) -> tuple["TableLayout", Any]:
+        """Lay out a table from its first rows.
+
+        Parameters
+        ----------
+        X : ndarray, CSR matrix or DataFrame
+            Validated.
+        dtype : numpy dtype
+            Of an array as the user gave it.
+        params : mapping
+            The estimator's parameters.
+        seed : int
+
+        Returns
+        -------
+        layout : TableLayout
+        cells : ndarray or CSR matrix
+            The table as numbers.
+        """
+        raw = read_columns(X, dtype)
+        names, kinds = [one.name for one in raw], [one.kind for one in raw]
+        likelihoods = choose_likelihoods(params, names, kinds)
+        schema = Schema.fit(X, raw, likelihoods)
+        cells = schema.encode(X)
+        standardised = [one.standardised for one in likelihoods]
+        standardizer = Standardizer.fit(cells, np.array(standardised), schema.has_levels)
+        architecture = make_architecture(params, schema, standardizer)
+        return cls(schema, standardizer, architecture, seed), cells
+
+    def check_unchanged(self, params: Mapping[str, Any]) -> None:
+        """Refuse to go on training when a parameter that sets shapes was changed.
+
+        Raises
+        ------
+        ValueError
+            Naming the parameters and the mend.
+        """
+        wanted = make_architecture(params, self.schema, self.standardizer)
+        changed = wanted.changed(self.architecture)
+        if changed:
+            raise ValueError(
+                f"Training can't go on after a change of {', '.join(changed)}: it sets the shapes "
+                "of the networks. Set it back, or fit anew with warm_start=False."
+            )
+
+    def seed_for(self, use: str, step: int = 0) -> int:
+        """A seed of its own for each of `SEED_USES` (``step``: epochs trained so far)."""
+        return split_seed(self.seed, SEED_USES.index(use), step)
+
+
+def choose_likelihoods(
+    params: Mapping[str, Any], names: Sequence[Any], kinds: Sequence[str]
+) -> tuple[Likelihood, ...]:
+    """The likelihood of each column, from ``likelihood`` and ``categorical_features``.
+
+    Raises
+    ------
+    ValueError
+        For a choice that does not fit the columns.
+    """
+    chosen = chosen_categories(params["categorical_features"], names)
+    if chosen is None:  # nothing may be a category
+        chosen, text = set(), [n for n, k in zip(names, kinds, strict=True) if k in LEVEL_KINDS]
+        if text:
+            raise SchemaError(
+                f"categorical_features=None allows no categories, but columns {text} hold "
+                "nothing else. Take categorical_features='from_dtype', or drop them."
+            )
+    kinds = [
+        "category" if j in chosen and kind not in LEVEL_KINDS else kind
+        for j, kind in enumerate(kinds)
+    ]
+    return resolve_likelihoods(params["likelihood"], names, kinds)
+
+
+def chosen_categories(choice: Any, names: Sequence[Any]) -> set[int] | None:
+    """Positions of the columns that ``categorical_features`` names; None where none may be one.
+
+    Raises
+    ------
+    ValueError
+        For a mask of the wrong length, or a column that X does not have.
+    """
+    if choice is None:
+        return None
+    if isinstance(choice, str) and choice == "from_dtype":
+        return set()
+    chosen = np.asarray(choice)
+    if chosen.dtype == bool and chosen.shape == (len(names),):
+        return set(np.flatnonzero(chosen).tolist())
+    positions = {name: j for j, name in enumerate(names)}
+    found = {
+        one if isinstance(one, int) and one in range(len(names)) else positions.get(one)
+        for one in chosen.tolist()
+    }
+    if chosen.dtype == bool or None in found:
+        raise ValueError(
+            "categorical_features must be 'from_dtype', None, a boolean mask with one entry for "
+            f"each of the {len(names)} columns, or names or positions of columns of X; got "
+            f"{choice!r}."
+        )
+    return {one for one in found if one is not None}
+
+
+def make_architecture(
+    params: Mapping[str, Any], schema: Schema, standardizer: Standardizer
+) -> Architecture:
+    """The architecture that the estimator's parameters ask for on this table.
+
+    Raises
+    ------
+    ValueError
+        For a network given as a module instance or for widths that are not positive integers.
+    """
+    widths = tuple(params["hidden_layer_sizes"])
+    if not all(isinstance(width, int | np.integer) and width > 0 for width in widths):
+        raise ValueError(
+            f"hidden_layer_sizes must hold positive integers, got {params['hidden_layer_sizes']!r}."
+        )
+    for name in ("encoder", "decoder"):
+        if isinstance(params[name], nn.Module):
+            raise ValueError(
+                f"{name} must be a class or a factory, not a module instance; got an instance of "
+                f"{type(params[name]).__name__}. Each fit makes a new network: pass the class, or "
+                "a function of the two widths that builds it."
+            )
+    likelihoods = tuple(
+        likelihood.bind(max(1, len(column.levels))) if isinstance(column, Levels) else likelihood
+        for likelihood, column in zip(
+            choose_likelihoods(params, schema.names, schema.kinds.tolist()),
+            schema.columns,
+            strict=True,
+        )
+    )
+    standardised = np.array([one.standardised for one in likelihoods], dtype=bool)
+    return Architecture(
+        n_components=int(params["n_components"]),
+        hidden_layer_sizes=tuple(map(int, widths)),
+        activation=params["activation"],
+        encoder=params["encoder"],
+        decoder=params["decoder"],
+        likelihoods=likelihoods,
+        hole_columns=tuple(map(int, np.flatnonzero(standardizer.has_holes))),
+        has_outliers=standardizer.reach(standardised) > FAR,
+    )

@@ -1,0 +1,130 @@
+"""The objective: the one place where alpha and lambd meet the terms."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from sk_infovae._model.vae import VAE
+from sk_infovae.divergences import Codes, Divergence
+
+ROUNDING = 1e-12
+"""A beta-VAE's (1 - beta) + beta may miss 1 by the last digit."""
+
+
+class Terms(NamedTuple):
+    """The loss and its parts, nats per sample (``divergence`` in D's own units)."""
+
+    loss: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+    divergence: Tensor
+
+
+def check_weights(alpha: float, lambd: float) -> None:
+    """Refuse weights that reward a mismatch or that tie q(z) to nothing.
+
+    Raises
+    ------
+    ValueError
+        Naming the weight, its value and the mend.
+    """
+    if not alpha <= 1:
+        raise ValueError(
+            f"alpha must be at most 1, got alpha={alpha!r}: the weight 1 - alpha of "
+            "KL(q(z|x)||p(z)) would be negative and reward a mismatch. Choose alpha <= 1; "
+            "alpha near 1 keeps the most information."
+        )
+    if not 0 < lambd < float("inf"):
+        raise ValueError(
+            f"lambd must be positive and finite, got lambd={lambd!r}: otherwise nothing ties q(z) "
+            'to the prior. Choose lambd > 0; grids go by powers of ten, up to 1e4 for "mmd".'
+        )
+    if not alpha + lambd >= 1 - ROUNDING * lambd:
+        raise ValueError(
+            f"alpha + lambd must be at least 1, got alpha={alpha!r} and lambd={lambd!r}: the "
+            "weight alpha + lambd - 1 of D(q(z), p(z)) would be negative and reward a mismatch. "
+            f"Choose lambd >= {1 - alpha!r} for this alpha."
+        )
+
+
+def coefficients(alpha: float, lambd: float) -> tuple[float, float]:
+    """Weights of KL(q(z|x)||p(z)) and of D(q(z), p(z)): ``(1 - alpha, alpha + lambd - 1)``."""
+    return 1 - alpha, alpha + lambd - 1
+
+
+class InfoVAELoss(nn.Module):
+    """Negative InfoVAE objective on a batch (Zhao, Song, Ermon, arXiv 1706.02262, eq. 6).
+
+    loss = -E log p(x|z) + (1 - alpha) KL(q(z|x)||p(z)) + (alpha + lambd - 1) D(q(z), p(z))
+
+    Every term is summed over columns or latent dimensions and averaged over the batch.
+
+    Parameters
+    ----------
+    alpha, lambd : float
+        The weights.
+    divergence : Divergence
+        D.
+    parameters : mapping of str to Tensor
+        What D itself learns, from `Divergence.init_parameters`. It follows
+        `Divergence.critic_loss` in the optimizer's same step, whatever the weight of D.
+    """
+
+    def __init__(
+        self,
+        alpha: float,
+        lambd: float,
+        divergence: Divergence,
+        parameters: Mapping[str, Tensor] = MappingProxyType({}),
+    ):
+        super().__init__()
+        self.alpha = alpha
+        self.lambd = lambd
+        self.divergence = divergence
+        self.critic = nn.ParameterDict(parameters)
+
+    def noise_rows(self, n_rows: int) -> int:
+        """Standard normal draws that a batch takes: one a row, and those that D asks for."""
+        return n_rows + self.divergence.noise_rows(n_rows)
+
+    def forward(
+        self,
+        module: VAE,
+        x: Tensor,
+        mask: Tensor | None,
+        noise: Tensor,
+        n_rows: int | None = None,
+        weights: tuple[Tensor, Tensor] | None = None,
+        divergence: Divergence | None = None,
+    ) -> Terms:
+        """Evaluate every term on a batch.
+
+        Parameters
+        ----------
+        module : VAE
+        x : Tensor of shape (..., batch, n_columns)
+        mask : Tensor of shape (..., batch, n_columns) or None
+        noise : Tensor of shape (..., noise_rows, n_components)
+            Standard normal, those of z first.
+        n_rows : int or None
+            Rows of the data set that the batch is a part of.
+        weights : tuple of Tensor or None
+            `coefficients` of a model in a stack; None: those of the loss's own alpha and lambd.
+        divergence : Divergence or None
+            D of a model in a stack; None: the loss's own.
+        """
+        batch = x.shape[-2]
+        posterior, z, outputs = module(x, mask, noise[..., :batch, :])
+        reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)
+        kl = posterior.kl().mean(-1)
+        codes = Codes(z, posterior, noise[..., batch:, :], n_rows, dict(self.critic.items()))
+        measure = divergence or self.divergence
+        value = measure(codes)
+        on_kl, on_divergence = weights or coefficients(self.alpha, self.lambd)
+        loss = -reconstruction + on_kl * kl + on_divergence * value
+        if self.training and len(self.critic):
+            game = measure.critic_loss(codes)
+            loss = loss + (game - game.detach())
+        return Terms(loss, reconstruction, kl, value)

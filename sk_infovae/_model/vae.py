@@ -1,0 +1,74 @@
+"""Encoder, decoder and likelihood in one torch module."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sk_infovae._base.gaussian import Posterior
+from sk_infovae._model.inputs import EncoderInputs
+from sk_infovae._model.networks import output_bias
+from sk_infovae.likelihoods import ColumnLikelihoods
+
+
+class VAEOutput(NamedTuple):
+    """What one forward pass makes: q(z|x), one draw z of it, the decoder's outputs at z."""
+
+    posterior: Posterior
+    z: Tensor
+    outputs: Tensor
+
+
+class VAE(nn.Module):
+    """Variational autoencoder over standardised columns.
+
+    Parameters
+    ----------
+    encoder : Module
+        ``(batch, inputs.width) -> (batch, 2 n_components)``.
+    decoder : Module
+        ``(batch, n_components) -> (batch, n_outputs)``.
+    likelihood : ColumnLikelihoods
+        p(x|z) given the decoder's outputs.
+    inputs : EncoderInputs
+        What the encoder sees of a row.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: ColumnLikelihoods,
+        inputs: EncoderInputs,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.inputs = inputs
+
+    def encode(self, x: Tensor, mask: Tensor | None = None) -> Posterior:
+        """q(z|x) for ``x (batch, n_columns)``; ``mask`` is True where a cell was observed."""
+        return Posterior(*self.encoder(self.inputs(x, mask)).chunk(2, -1))
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether `start` finds anything to do."""
+        return len(self.inputs.measured) > 0 or self.likelihood.starts
+
+    def start(self, x: Tensor, mask: Tensor | None) -> None:
+        """Begin where the rows ``x (n, n_columns)`` say: what can be measured is not learned.
+
+        The outputs of the best constant model become the default decoder's last bias.
+        """
+        self.inputs.start(x, mask)
+        outputs, known = self.likelihood.start(x, mask)
+        bias = output_bias(self.decoder)
+        if bias is not None:
+            bias.data = torch.where(known, outputs, bias.data)
+
+    def forward(self, x: Tensor, mask: Tensor | None, noise: Tensor) -> VAEOutput:
+        """Encode, draw z with the given standard normal noise, decode."""
+        posterior = self.encode(x, mask)
+        z = posterior.draw(noise)
+        return VAEOutput(posterior, z, self.decoder(z))

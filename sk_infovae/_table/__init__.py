@@ -1,0 +1,1 @@
+"""A table becomes cells, and cells a table again; knows no network."""

@@ -1,0 +1,97 @@
+"""Reading what the user passed, and giving an estimator back unharmed when a fit fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
+
+from sk_infovae._table.schema import is_frame
+
+TableLike = Any
+"""An ndarray, CSR matrix, CPU torch tensor, list of lists, or pandas or polars DataFrame."""
+
+
+def check_table(
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool = False,
+    min_rows: int = 1,
+    accept_sparse: str | bool = "csr",
+) -> Any:
+    """Validate X as scikit-learn does.
+
+    Returns
+    -------
+    X : ndarray or CSR matrix of float64 or float32, or DataFrame
+        An array has NaN where a cell is missing; a DataFrame is as it was.
+    """
+    X = to_cpu(X)
+    if is_frame(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        if X.shape[0] == 0:
+            raise ValueError(
+                f"Found a DataFrame with 0 sample(s) (shape={X.shape}) while a minimum of 1 is "
+                f"required by {type(estimator).__name__}."
+            )
+    else:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse=accept_sparse,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+        )
+    if X.shape[0] < min_rows:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least {min_rows} rows here, got "
+            f"n_samples={X.shape[0]}. Give it more rows; partial_fit takes one at a time."
+        )
+    return X
+
+
+def read_table(estimator: Any, X: Any, *, min_rows: int = 1) -> Any:
+    """Validate X and encode it by the columns seen in fit.
+
+    Returns
+    -------
+    X : ndarray or CSR matrix of float64 or float32
+        Cells, NaN where missing.
+    """
+    X = check_table(estimator, X, min_rows=min_rows)
+    return finite(estimator._layout.schema.encode(X, estimator.handle_unknown))
+
+
+def finite(cells: Any) -> Any:
+    """The cells, infinity refused."""
+    assert_all_finite(cells, allow_nan=True, input_name="X")
+    return cells
+
+
+def dtype_of(X: Any) -> Any:
+    """The dtype of an array or a list of lists; None for a DataFrame."""
+    if is_frame(X):
+        return None
+    return X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype
+
+
+def to_cpu(X: Any) -> Any:
+    """A torch tensor as an array; anything else as it is."""
+    return X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X
+
+
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Put every attribute of the estimator back when the block fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

@@ -1,0 +1,284 @@
+"""What the columns of a table are, and how such a table is built again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sk_infovae._table.codecs import LIBRARIES, Column, Levels, Numbers, fit_column
+from sk_infovae.exceptions import SchemaError
+
+__all__ = ["Levels", "RawColumn", "Schema", "is_frame", "read_columns"]
+
+
+@dataclass(frozen=True, eq=False)
+class RawColumn:
+    """A column as it came: its name, its kind by dtype, and its cells."""
+
+    name: Any
+    kind: str
+    series: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Schema:
+    """The columns seen in fit, and the container that they came in.
+
+    Attributes
+    ----------
+    container : {"numpy", "pandas", "polars"}
+        What `decode` returns.
+    columns : tuple of Column
+    dtype : numpy dtype
+        Of the array that `decode` returns where it returns one.
+    header : native index
+        The names of a DataFrame as its library keeps them.
+    """
+
+    container: str
+    columns: tuple[Column, ...]
+    dtype: Any
+    header: Any = None
+
+    @classmethod
+    def fit(cls, X: Any, raw: Sequence[RawColumn], likelihoods: Sequence[Any]) -> "Schema":
+        """Measure the columns; likelihoods say which are levels, and whether in order."""
+        container, series = container_of(X), _native(X, [one.has_levels for one in likelihoods])
+        columns: list[Column] = []
+        for one, cells, likelihood in zip(raw, series, likelihoods, strict=True):
+            if container == "numpy" and not likelihood.has_levels:
+                columns.append(Numbers(one.name, one.kind, None, container))
+                continue
+            levels, ordered = likelihood.has_levels, likelihood.is_ordered
+            columns.append(
+                fit_column(one.name, one.kind, cells, container, levels=levels, ordered=ordered)
+            )
+        float32 = container == "numpy" and X.dtype == np.float32
+        dtype = np.dtype(np.float32 if float32 else np.float64)
+        header = LIBRARIES[container].header(X) if is_frame(X) else None
+        return cls(container, tuple(columns), dtype, header)
+
+    @property
+    def kinds(self) -> NDArray[np.str_]:
+        """Kind of every column."""
+        return np.array([column.kind for column in self.columns], dtype=str)
+
+    @property
+    def names(self) -> list[Any]:
+        """Name of every column; its position in an array."""
+        return [column.name for column in self.columns]
+
+    @property
+    def has_levels(self) -> NDArray[np.bool_]:
+        """Which columns hold levels."""
+        return np.array([isinstance(column, Levels) for column in self.columns], dtype=bool)
+
+    def encode(self, X: Any, handle_unknown: str = "missing") -> Any:
+        """Cells of a table, float ndarray or CSR matrix, NaN where missing.
+
+        Raises
+        ------
+        SchemaError
+            For a column of another kind than in fit; with handle_unknown="error" for a level that
+            fit did not see.
+        """
+        X = self.as_fitted(X)
+        if not (is_frame(X) or self.has_levels.any()):
+            return X
+        cells = np.empty(X.shape, dtype=np.float64)
+        for j, (_, part) in enumerate(self.read(X, handle_unknown)):
+            cells[:, j] = part
+        return cells
+
+    def read(
+        self, X: Any, handle_unknown: str = "missing"
+    ) -> Iterator[tuple[Any, NDArray[np.float64]]]:
+        """The columns of a table and their cells, one after the other; as `encode`."""
+        X = self.as_fitted(X)
+        for column, series in zip(self.columns, _native(X), strict=True):
+            if is_frame(X):
+                column.check(series)
+            cells = column.encode(series)
+            if handle_unknown == "error" and isinstance(column, Levels):
+                column.check_seen(series, cells)
+            yield series, cells
+
+    def as_fitted(self, X: Any) -> Any:
+        """X in the container seen in fit; an array of plain numbers is as good.
+
+        Raises
+        ------
+        SchemaError
+            Where the other container can't hold what fit saw.
+        """
+        if container_of(X) == self.container:
+            return X
+        if is_frame(X):
+            return self._from_frame(X)
+        other = [column for column in self.columns if not isinstance(column, Numbers)]
+        if other:
+            raise SchemaError(
+                f"Fit saw a DataFrame whose column {other[0].name!r} (dtype {other[0].like.dtype}) "
+                "an array can't hold. Pass a DataFrame."
+            )
+        return X
+
+    def _from_frame(self, X: Any) -> Any:
+        """A DataFrame in the other library, or as an array of numbers."""
+        raw = read_columns(X)
+        if self.container != "numpy":
+            library = LIBRARIES[self.container]
+            return self.build([library.from_other(one.series) for one in raw], None)
+        for one in raw:
+            if one.kind not in Numbers.reads:
+                raise SchemaError(
+                    f"Fit saw an array of numbers; column {one.name!r} ({one.series.dtype}) of "
+                    "this DataFrame holds none. Pass the kind of table that fit saw."
+                )
+        library = LIBRARIES[container_of(X)]
+        return np.column_stack([library.floats(one.series) for one in raw])
+
+    def native(self, X: Any) -> Sequence[Any]:
+        """The columns of a table, in the container seen in fit."""
+        return _native(self.as_fitted(X))
+
+    def decode(
+        self,
+        cells: NDArray[np.float64],
+        index: Any = None,
+        remainders: Sequence[Any] | None = None,
+    ) -> Any:
+        """Build a table of this schema from cells; ``index`` is used for pandas only.
+
+        Integers are rounded, booleans are True above one half, and neither leaves its dtype's
+        range; a column of a DataFrame without negative numbers in fit stays without. Remainders,
+        one or None for each column, are those of `Column.remainder`.
+        """
+        if self.container == "numpy" and set(self.kinds) == {"float"} and not any(self.has_levels):
+            return cells.astype(self.dtype, copy=False)
+        rests = remainders or [None] * len(self.columns)
+        parts = zip(self.columns, cells.T, rests, strict=True)
+        return self.build([column.decode(part, rest) for column, part, rest in parts], index)
+
+    def holes(self, X: Any) -> NDArray[np.bool_]:
+        """Which cells of a table are missing (and not: of an unseen level), as a dense array."""
+        if sparse.issparse(X):
+            return np.isnan(X.toarray())
+        if not is_frame(X):
+            return np.isnan(X)
+        library = LIBRARIES[container_of(X)]
+        return np.column_stack([library.missing(series) for series in library.columns(X)])
+
+    def fill(
+        self, X: Any, holes: NDArray[np.bool_], rows: NDArray[np.intp], cells: NDArray[np.float64]
+    ) -> Any:
+        """X with its holes filled, everything else as it was.
+
+        Parameters
+        ----------
+        X : ndarray, CSR matrix or DataFrame
+            Of the container seen in fit.
+        holes : ndarray of bool, shape (n_rows, n_columns)
+        rows : ndarray of int
+            The rows with holes.
+        cells : ndarray of shape (len(rows), n_columns)
+            Cells for them.
+        """
+        if is_frame(X):
+            whole = np.zeros(len(X))
+            filled = []
+            for j, (column, series) in enumerate(zip(self.columns, _native(X), strict=True)):
+                whole[rows] = cells[:, j]
+                filled.append(column.library.fill(series, holes[:, j], column.decode(whole)))
+            return self.build(filled, getattr(X, "index", None))
+        X, decoded = X.copy(), self.decode(cells)
+        if is_frame(decoded):
+            decoded = np.column_stack(
+                [
+                    column.library.floats(series)
+                    for column, series in zip(self.columns, _native(decoded), strict=True)
+                ]
+            )
+        if sparse.issparse(X):
+            table = X.tolil()
+            for row, values in zip(rows, decoded, strict=True):
+                table[row, holes[row]] = values[holes[row]]
+            return table.tocsr().astype(X.dtype)
+        X[holes] = decoded[holes[rows]]
+        return X
+
+    def build(self, columns: Sequence[Any], index: Any = None) -> Any:
+        """A table of native columns."""
+        if self.container == "numpy":
+            return np.column_stack(columns).astype(self.dtype, copy=False)
+        return self.columns[0].library.frame(list(columns), self.header, index)
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a pandas or polars DataFrame."""
+    return nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)
+
+
+def container_of(X: Any) -> str:
+    """Key of `LIBRARIES`: "pandas", "polars", or "numpy" for everything else."""
+    if not is_frame(X):
+        return "numpy"
+    return "pandas" if nw.dependencies.is_pandas_dataframe(X) else "polars"
+
+
+def _native(X: Any, wanted: Sequence[bool] | None = None) -> Sequence[Any]:
+    """The columns of a DataFrame, or (where ``wanted``) those of an array."""
+    if is_frame(X):
+        return LIBRARIES[container_of(X)].columns(X)
+    if not sparse.issparse(X):
+        return list(X.T)
+    if wanted is not None and any(wanted):
+        raise SchemaError(
+            "Levels (a categorical or ordinal likelihood) can't be read from a CSR matrix. Pass "
+            "a dense array or a DataFrame."
+        )
+    return [None] * X.shape[1]
+
+
+def read_columns(X: Any, dtype: Any = np.float64) -> list[RawColumn]:
+    """Names and kinds of the columns of X.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or DataFrame
+        Arrays hold floats.
+    dtype : numpy dtype
+        What an array was before it became one of floats: booleans are known by it.
+
+    Raises
+    ------
+    SchemaError
+        Naming the columns that can't be read, their dtypes and the mend.
+    """
+    if not is_frame(X):
+        kind = "bool" if np.dtype(dtype).kind == "b" else "float"
+        return [RawColumn(j, kind, None) for j in range(X.shape[1])]
+    if X.shape[1] == 0:
+        raise SchemaError(
+            f"Found a DataFrame with 0 feature(s) (shape={X.shape}) while a minimum of 1 is needed."
+        )
+    library = LIBRARIES[container_of(X)]
+    columns = library.columns(X)
+    kinds = [library.kind_of(series) for series in columns]
+    unreadable = [
+        f"{name!r} ({series.dtype})"
+        for name, kind, series in zip(X.columns, kinds, columns, strict=True)
+        if kind is None
+    ]
+    if unreadable:
+        raise SchemaError(
+            "Columns must hold numbers, booleans, categories, strings or times; these do not: "
+            + ", ".join(unreadable)
+            + ". Convert them to one of these, spread nested cells over columns of their own, or "
+            "drop them."
+        )
+    return [RawColumn(*one) for one in zip(X.columns, kinds, columns, strict=True)]

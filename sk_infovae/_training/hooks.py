@@ -1,0 +1,218 @@
+"""The callbacks that every fit brings: snapshots, progress lines, scikit-learn's callbacks."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from skorch.callbacks import Callback, LRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from tqdm import tqdm
+
+from sk_infovae._training.net import InfoVAENet, detached_copy
+
+
+class LastEpoch(Callback):
+    """Keeps weights and optimizer state of the last epoch that ended, for the way back."""
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget what an earlier fit kept."""
+        self.take(net)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep this epoch."""
+        self.take(net)
+
+    def take(self, net: InfoVAENet) -> None:
+        """Copy the net's state."""
+        self.n_epochs_ = len(net.history)
+        self.weights_ = detached_copy(net.weights())
+        self.optimizer_ = optimizer_state(net)
+
+    def restore(self, net: InfoVAENet) -> None:
+        """Put the net back to the last epoch that ended, history included."""
+        net.load_weights(self.weights_)
+        load_optimizer_state(net, self.optimizer_)
+        del net.history[self.n_epochs_ :]
+
+
+def optimizer_state(net: InfoVAENet) -> dict[Any, dict[str, Any]]:
+    """Copy of the optimizer's moments by parameter number."""
+    state = net.optimizer_.state_dict()["state"]
+    return {number: detached_copy(moments) for number, moments in state.items()}
+
+
+def load_optimizer_state(net: InfoVAENet, state: dict[Any, Any]) -> None:
+    """Give the optimizer its moments back, and leave its settings (lr, decay) as they are."""
+    parameters = [p for group in net.optimizer_.param_groups for p in group["params"]]
+    # The divergence may have been changed in between, and its parameters with it.
+    fits = {
+        number: moments
+        for number, moments in state.items()
+        if number < len(parameters) and _fit(moments, parameters[number])
+    }
+    if fits:
+        current = net.optimizer_.state_dict()
+        net.optimizer_.load_state_dict({**current, "state": fits})
+
+
+def _fit(moments: dict[str, Any], parameter: Tensor) -> bool:
+    """Whether every moment is a number or of the parameter's shape."""
+    tensors = [value for value in moments.values() if isinstance(value, Tensor) and value.ndim]
+    return all(tensor.shape == parameter.shape for tensor in tensors)
+
+
+class ProgressLine(Callback):
+    """One line that shows the epoch and the terms of the objective (verbose=1)."""
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the line."""
+        self.line_ = tqdm(
+            total=net.max_epochs, unit="epoch", desc="InfoVAE", dynamic_ncols=True, leave=True
+        )
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Refresh the line."""
+        epoch = net.history[-1]
+        parts = [
+            f"loss {epoch['train_loss']:.2f}",
+            f"reconstruction {epoch['train_reconstruction']:.2f}",
+            f"kl {epoch['train_kl']:.2f}",
+            f"D {epoch['train_divergence']:.4f}",
+        ]
+        if "valid_loss" in epoch:
+            parts.append(f"valid loss {epoch['valid_loss']:.2f}")
+        self.line_.set_postfix_str(", ".join(parts), refresh=False)
+        self.line_.update()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close the line."""
+        self.line_.close()
+
+
+class SearchLine(tqdm):
+    """One line over the stacks of a search: epochs of all their models, and the time left.
+
+    An epoch of one model may cost far more than one of another. Those left cost, at most,
+
+        time left = elapsed * (cost of the epochs left) / (cost of the epochs done),
+
+    and a model that stops early takes the epochs that it had left off the total.
+
+    Parameters
+    ----------
+    epochs : sequence of int
+        Of each stack: epochs of all its models together.
+    costs : sequence of float
+        Of each stack: what one of them costs, in any unit.
+    disable : bool
+        Whether to show nothing.
+    """
+
+    monitor_interval = 0  # no thread of tqdm's that would wake a line which is always awake
+
+    def __init__(self, epochs: Sequence[int], costs: Sequence[float], disable: bool):
+        self.left, self.costs, self.spent = list(epochs), list(costs), 0.0
+        super().__init__(
+            total=sum(epochs),
+            unit="model-epoch",
+            desc="InfoVAE search",
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{time_left}, {rate_fmt}]",
+            dynamic_ncols=True,
+            miniters=1,
+            disable=disable,
+        )
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What ``bar_format`` may name: tqdm's own, and the time left."""
+        values = super().format_dict
+        to_spend = sum(cost * left for cost, left in zip(self.costs, self.left, strict=True))
+        ratio = to_spend / self.spent if self.spent else math.nan
+        seconds = values["elapsed"] * ratio
+        return {**values, "time_left": tqdm.format_interval(seconds) if self.spent else "?"}
+
+    def advance(self, stack: int, done: int, left: int) -> None:
+        """A stack has trained for so many epochs of a model more, and has at most so many left."""
+        self.left[stack] = left
+        self.spent += done * self.costs[stack]
+        self.total = self.n + done + sum(self.left)
+        self.update(done)
+
+
+class SklearnCallbacks(Callback):
+    """Runs scikit-learn's callbacks (1.9 and later) as an epoch begins and ends.
+
+    Parameters
+    ----------
+    context : CallbackContext
+        Of the fit that the epochs belong to.
+    fit : dict
+        The ``estimator``, ``X`` and ``y`` of that fit.
+    attributes : callable
+        Makes an estimator's fitted attributes from a net, for callbacks that ask for them.
+    """
+
+    def __init__(self, context: Any, fit: dict[str, Any], attributes: Callable[[Any], Any]):
+        self.context = context
+        self.fit = fit
+        self.attributes = attributes
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open a task."""
+        self.epoch_ = self.context.subcontext(task_name="epoch")
+        self.epoch_.call_on_fit_task_begin(**self.fit)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Close the task, and stop where a callback says so."""
+        if self.epoch_.call_on_fit_task_end(
+            **self.fit, reconstruction_attributes=lambda: self.attributes(net)
+        ):
+            raise KeyboardInterrupt
+
+
+class BestEpoch(Callback):
+    """Stops when the validation loss stands still, and restores the weights of the best epoch.
+
+    skorch's EarlyStopping restores the last epoch that was better by the tolerance; this one
+    restores the best, and takes it from `LastEpoch`, which must come before it.
+
+    Parameters
+    ----------
+    last_epoch : LastEpoch
+    patience : int
+        Epochs in a row that are not better before training stops.
+    tol : float
+        How much lower the validation loss must be to count as better.
+    """
+
+    def __init__(self, last_epoch: LastEpoch, patience: int, tol: float):
+        self.last_epoch = last_epoch
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin to count."""
+        self.best_, self.to_beat_, self.misses_, self.weights_ = math.inf, math.inf, 0, None
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare with the epochs before."""
+        loss = net.history[-1, "valid_loss"]
+        if loss < self.best_:
+            self.best_, self.weights_ = loss, self.last_epoch.weights_
+        if loss < self.to_beat_:
+            self.to_beat_, self.misses_ = loss - self.tol, 0
+        else:
+            self.misses_ += 1
+        if self.misses_ == self.patience:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the best weights back."""
+        if self.weights_ is not None:
+            net.load_weights(self.weights_)
+
+
+def cosine_schedule(max_epochs: int) -> LRScheduler:
+    """Learning rate from lr to 0 along half a cosine (Loshchilov and Hutter, arXiv 1608.03983)."""
+    return LRScheduler(CosineAnnealingLR, T_max=max(1, max_epochs), event_name="lr")

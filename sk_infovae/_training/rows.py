@@ -1,0 +1,153 @@
+"""Rows of a table as whole batches: one slice a batch, not one Python call a row."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sk_infovae._table.standardizer import Standardizer, row_blocks
+
+
+class Batch(NamedTuple):
+    """Cells in the model's units, float32, and what was observed (None: everything)."""
+
+    x: Tensor
+    mask: Tensor | None
+
+
+class Rows(Dataset):
+    """Dense rows, encoded once into float32.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_columns)
+    mask : Tensor of bool or None
+    chosen : Tensor of int64
+        The rows that this data set consists of, so that training and validation share one table.
+    """
+
+    def __init__(self, x: Tensor, mask: Tensor | None, chosen: Tensor):
+        self.x = x
+        self.mask = mask
+        self.chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Any) -> Batch:
+        """Slice a whole batch; ``DataLoader`` prefers this to one call a row."""
+        rows = self.chosen.index_select(0, torch.as_tensor(indices))
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Batch(self.x.index_select(0, rows), mask)
+
+    def subset(self, positions: Tensor) -> "Rows":
+        """The data set of some of these rows, without a copy of the table."""
+        return Rows(self.x, self.mask, self.chosen[positions])
+
+
+class SparseRows(Rows):
+    """CSR rows, encoded a batch at a time: the table is never dense as a whole."""
+
+    def __init__(self, X: Any, standardizer: Standardizer, chosen: Tensor):
+        self.X = X
+        self.standardizer = standardizer
+        self.chosen = chosen
+
+    def __getitems__(self, indices: Any) -> Batch:
+        """Encode the chosen rows."""
+        rows = self.chosen[torch.as_tensor(indices)].numpy()
+        x, mask = self.standardizer.encode(self.X[rows], np.float32)
+        return Batch(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask))
+
+    def subset(self, positions: Tensor) -> "SparseRows":
+        """The data set of some of these rows, without a copy of the table."""
+        return SparseRows(self.X, self.standardizer, self.chosen[positions])
+
+
+def make_rows(X: Any, standardizer: Standardizer) -> Rows:
+    """Data set of all rows of a float ndarray or CSR matrix."""
+    n_rows, n_columns = X.shape
+    everything = torch.arange(n_rows)
+    if sparse.issparse(X):
+        return SparseRows(X, standardizer, everything)
+    x = np.empty((n_rows, n_columns), dtype=np.float32)
+    mask: NDArray[np.bool_] | None = None
+    for rows in row_blocks(n_rows, n_columns):
+        x[rows], observed = standardizer.encode(X[rows], np.float32)
+        if observed is not None:
+            if mask is None:
+                mask = np.ones((n_rows, n_columns), dtype=bool)
+            mask[rows] = observed
+    return Rows(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask), everything)
+
+
+def hold_out(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
+    """Split off a random part for validation; parts of fewer than 2 rows are not split off."""
+    n_valid = round(fraction * len(rows))
+    if min(n_valid, len(rows) - n_valid) < 2:
+        return rows, None
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return rows.subset(order[n_valid:].sort()[0]), rows.subset(order[:n_valid].sort()[0])
+
+
+class WholeBatchLoader(DataLoader):
+    """`DataLoader` that goes straight from the sampler to the data set where no worker stands by.
+
+    DataLoader's own path through fetchers and collation costs as much as a small batch's encoder.
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        """Batches in the sampler's order."""
+        if self.num_workers or self.pin_memory or self.batch_sampler is None:
+            return super().__iter__()
+        rows: Any = self.dataset
+        collate = self.collate_fn
+        return (collate(rows.__getitems__(indices)) for indices in self.batch_sampler)
+
+
+class WholeBatches(Sampler):
+    """Batch sampler of index tensors; a last batch of one row joins the batch before it.
+
+    Parameters
+    ----------
+    n_rows, batch_size : int
+    generator : torch.Generator or None
+        Shuffles anew in each pass; None keeps the order.
+    drop_last : bool
+        Leave out a last batch that is not full.
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        drop_last: bool = False,
+    ):
+        self.n_rows = n_rows
+        self.generator = generator
+        n_full, rest = divmod(n_rows, batch_size)
+        self.sizes = [batch_size] * n_full
+        if rest == 1 and n_full:
+            self.sizes[-1] += 1
+        elif rest and not (drop_last and n_full):
+            self.sizes.append(rest)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = (
+            torch.arange(self.n_rows)
+            if self.generator is None
+            else torch.randperm(self.n_rows, generator=self.generator)
+        )
+        yield from order[: sum(self.sizes)].split(self.sizes)

@@ -1,0 +1,63 @@
+"""The state of a fitted estimator: arrays and a description, from which the net is rebuilt."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.history import History
+from torch import Tensor
+
+from sk_infovae._training.hooks import load_optimizer_state, optimizer_state
+from sk_infovae._training.net import InfoVAENet, private_rng
+from sk_infovae._training.plan import TrainingPlan, resolve_device
+
+
+def net_state(net: InfoVAENet) -> dict[str, Any]:
+    """Weights, moments and history of a net as numpy arrays and plain values."""
+    return {
+        "weights": _to_numpy(net.weights()),
+        "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
+        "optimizer_class": type(net.optimizer_).__name__,
+        "history": net.epochs(),
+        "seed": net.seed,
+        "loss": net.criterion.description,
+    }
+
+
+def rebuild_net(estimator: Any, state: dict[str, Any]) -> InfoVAENet:
+    """Build the net that `net_state` described, to go on with the estimator's parameters.
+
+    A device that this machine does not have is replaced by the CPU.
+    """
+    # The loss is that of the fit, whatever parameters were set since.
+    params = {**estimator.get_params(deep=False), **state["loss"]}
+    try:
+        resolve_device(params["device"])
+    except ValueError:
+        params["device"] = "cpu"
+    with private_rng(0, "cpu"):
+        module = estimator._layout.architecture.build()
+    net = TrainingPlan.from_params(params).make_net(module, state["seed"])
+    net.load_weights(_to_torch(state["weights"]))
+    if type(net.optimizer_).__name__ == state["optimizer_class"]:
+        load_optimizer_state(
+            net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}
+        )
+    net.history_ = History(state["history"])
+    net._set_training(False)
+    return net
+
+
+def _to_numpy(tensors: dict[str, Any]) -> dict[str, NDArray[Any] | Any]:
+    return {
+        key: value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
+        for key, value in tensors.items()
+    }
+
+
+def _to_torch(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+        for key, value in arrays.items()
+    }
