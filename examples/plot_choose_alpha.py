@@ -34,7 +34,7 @@ def draws_from_encoder(vae, X, n_draws):
     with torch.no_grad():
         q = vae.module_.encode(x)
         noise = torch.randn((n_draws, *q.mean.shape), generator=generator)
-        z = q.draw(noise)
+        z = q.rsample(noise)
         log_px = vae.module_.likelihood.log_prob(x, vae.module_.decoder(z))
         log_ratio = 0.5 * (noise.square() - z.square() + q.log_variance).sum(-1)
     return log_px + log_ratio, log_px, q.kl()

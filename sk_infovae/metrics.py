@@ -106,7 +106,7 @@ def elbo(estimator: Any, X: Any, y: Any = None) -> float:
         Nats per sample, in the units of the X that reaches the transformer.
     """
     posterior, noise, reconstruction = _terms(*_vae_and_table(estimator, X))
-    z = posterior.draw(noise)
+    z = posterior.rsample(noise)
     kl = 0.5 * (z.square() - noise.square() - posterior.log_variance).sum(-1)
     return (reconstruction.mean() - kl.mean()).item()
 

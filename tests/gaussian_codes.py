@@ -39,7 +39,7 @@ def gaussian_codes(divergence, noise, mean, covariance, own=0.5, n_rows=None, se
     posterior = Posterior(mean + noise[0] @ factor.mT, own.log().expand_as(noise[0]))
     shape = *noise.shape[1:-2], divergence.noise_rows(noise.shape[-2]), d
     further = normals(*shape, seed=seed, dtype=noise.dtype)
-    return Codes(posterior.draw(noise[1]), posterior, further, n_rows)
+    return Codes(posterior.rsample(noise[1]), posterior, further, n_rows)
 
 
 def mean_and_error(values):

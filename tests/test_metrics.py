@@ -25,7 +25,8 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sk_infovae import InfoVAETransformer, information, metrics, model
+from sk_infovae import InfoVAETransformer, metrics
+from sk_infovae._inference import information
 from sk_infovae.divergences import MMD
 from sk_infovae.likelihoods import Gaussian
 from sk_infovae.model_selection import InfoVAEGridSearchCV
@@ -391,7 +392,7 @@ def test_terms_are_those_of_information(params):
 
 def test_large_tables_are_thinned_out_as_by_information(monkeypatch, fitted):
     whole = {name: METRICS[name](fitted, HOLES) for name in ("elbo", "neg_mmd")}
-    for module in (metrics, model):
+    for module in (metrics, table_model):
         monkeypatch.setattr(module, "MOST_ROWS", 100)
     report = fitted.information(HOLES)
     assert metrics.elbo(fitted, HOLES) == pytest.approx(report.elbo, rel=1e-12)

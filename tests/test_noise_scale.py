@@ -83,7 +83,7 @@ def test_the_optimal_variance_is_the_mean_squared_error(shared, masked):
     likelihood = Gaussian("optimal", shared=shared)
     x, outputs, mask = batch()
     mask = mask if masked else torch.ones_like(mask)
-    found = likelihood.refit(x, outputs, {}, mask if masked else None)
+    found = likelihood.closed_form_update(x, outputs, {}, mask if masked else None)
     variance = likelihood.noise_variance(found).expand(3)
     np.testing.assert_allclose(variance, squared_errors(x, outputs, mask, shared), rtol=1e-12)
 
@@ -93,7 +93,7 @@ def test_the_optimal_variance_maximises_the_likelihood(shared):
     """Of every parameter: the slope is 0, and a step to either side costs a second order."""
     likelihood = Gaussian("optimal", shared=shared)
     x, outputs, mask = batch()
-    best = likelihood.refit(x, outputs, {}, mask)["log_variance"].requires_grad_()
+    best = likelihood.closed_form_update(x, outputs, {}, mask)["log_variance"].requires_grad_()
     top = likelihood.log_prob(x, outputs, {"log_variance": best}, mask).sum()
     (slope,) = torch.autograd.grad(top, best)
     torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-9)
@@ -135,7 +135,7 @@ def test_outside_training_the_kept_variance_counts():
         return x, outputs[:, order], mask
 
     x, outputs, mask = own_batch(0)
-    columns.eval().refit(x, outputs, mask)
+    columns.eval().closed_form_update(x, outputs, mask)
     kept = columns.noise_variance().clone()
     expected = squared_errors(x, outputs[:, order], mask, shared=False)
     np.testing.assert_allclose(kept[[0, 2]], expected[[0, 2]], rtol=1e-12)
@@ -155,9 +155,13 @@ def test_a_perfect_batch_stops_at_the_floor(shared):
     likelihood = Gaussian("optimal", shared=shared, floor=0.01)
     x, _, mask = batch()
     mask[:, 1] = 0
-    variance = likelihood.noise_variance(likelihood.refit(x, x, {}, mask))
+    variance = likelihood.noise_variance(likelihood.closed_form_update(x, x, {}, mask))
     torch.testing.assert_close(variance, torch.full_like(variance, 0.01), rtol=2e-3, atol=0)
-    assert likelihood.log_prob(x, x, likelihood.refit(x, x, {}, mask), mask).isfinite().all()
+    assert (
+        likelihood.log_prob(x, x, likelihood.closed_form_update(x, x, {}, mask), mask)
+        .isfinite()
+        .all()
+    )
 
 
 # The optimal scale of a fit

@@ -12,7 +12,7 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
-    def draw(self, noise: Tensor) -> Tensor:
+    def rsample(self, noise: Tensor) -> Tensor:
         """Reparametrised draw ``mean + std * noise`` (Kingma and Welling, arXiv 1312.6114)."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 

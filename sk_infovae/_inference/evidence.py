@@ -51,7 +51,7 @@ class GaussianProposal(NamedTuple):
     mean: Tensor
     precision_factor: Tensor
 
-    def draw(self, noise: Tensor) -> Tensor:
+    def rsample(self, noise: Tensor) -> Tensor:
         """``mean + L^-T noise`` for noise ``(n_draws, d)``; returns ``(n, n_draws, d)``."""
         upper = self.precision_factor.mT
         steps = torch.linalg.solve_triangular(
@@ -194,7 +194,7 @@ def weighted_draws(
     """
     parts = propose(module, x, mask, refine)
     shares = noise.chunk(len(parts))
-    z = torch.cat([part.draw(share) for part, share in zip(parts, shares, strict=True)], dim=1)
+    z = torch.cat([part.rsample(share) for part, share in zip(parts, shares, strict=True)], dim=1)
     log_shares = torch.tensor(
         [math.log(len(share) / len(noise)) for share in shares], dtype=x.dtype, device=x.device
     )

@@ -27,7 +27,7 @@ def impute_mean(sampler: Sampler, X: Any) -> NDArray[np.float64]:
         with torch.no_grad():
             z, weights = weighted_draws(sampler.module, x, mask, sampler.noise, sampler.refine)
             means = likelihood.average(sampler.module.decoder(z), weights.softmax(-1))
-            cells = likelihood.decide(means)
+            cells = likelihood.mode(means)
         filled[rows] = sampler.standardizer.decode(cells.cpu().numpy())
     return filled
 

@@ -134,7 +134,7 @@ def decompose(posterior: Posterior, noise: Tensor) -> Decomposition:
         The first three of shape (n,), averaged over draws; nats.
     """
     n_draws, n, d = noise.shape
-    z = posterior.draw(noise)
+    z = posterior.rsample(noise)
     # From the noise: z - mean has no digits left where a posterior is as narrow as it likes.
     log_own = -0.5 * (noise.square().sum(-1) + posterior.log_variance.sum(-1) + d * LOG_2PI)
     log_prior = -0.5 * (z.square().sum(-1) + d * LOG_2PI)
@@ -247,7 +247,7 @@ def row_terms(
         q = Posterior(q.mean, q.log_variance.clamp(-80.0, 20.0))
         noise = torch.randn((n_draws, *q.mean.shape), generator=generator, dtype=x.dtype)
         noise = noise.to(device)
-        log_px = module.likelihood.log_prob(x, module.decoder(q.draw(noise)), mask).mean(0)
+        log_px = module.likelihood.log_prob(x, module.decoder(q.rsample(noise)), mask).mean(0)
         jacobian = torch.as_tensor(standardizer.log_jacobian(observed), device=device)
         parts.append(RowTerms(q, noise, log_px + jacobian))
     return RowTerms(
@@ -293,7 +293,7 @@ def measure_information(
     with torch.no_grad():
         posterior, noise, reconstruction = row_terms(module, X, standardizer, n_draws, generator)
         parts = decompose(posterior, noise)
-        z = posterior.draw(noise[0])
+        z = posterior.rsample(noise[0])
         divergence, standardised_mmd = mean_divergence(loss, posterior, z, generator)
         sampling_error = (parts.kl - posterior.kl()).std() / math.sqrt(n)
         active = active_dimensions(posterior)

@@ -54,7 +54,7 @@ class TableModel:
     def expect(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
         """E[x|z] in units of X."""
         likelihood = self.module.likelihood
-        return self._decode(Z, lambda outputs, _: likelihood.decide(likelihood.mean(outputs)))
+        return self._decode(Z, lambda outputs, _: likelihood.mode(likelihood.mean(outputs)))
 
     def sample(self, n_samples: int, seed: int) -> NDArray[np.float64]:
         """Rows drawn from the model in units of X, within the range seen in fit."""

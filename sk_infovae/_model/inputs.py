@@ -66,7 +66,7 @@ class EncoderInputs(nn.Module):
         }.items():
             index = torch.tensor(columns, dtype=torch.long)
             self.register_buffer(name, index, persistent=False)
-        # Measured by `start`, not learned; parameters, so that a stack has each model's own.
+        # Measured, not learned; parameters, so that a stack has each model's own.
         self.measured = nn.ParameterDict()
         if scaled:
             self.measured["centre"] = _constant(torch.zeros(len(scaled)))
@@ -84,7 +84,7 @@ class EncoderInputs(nn.Module):
         self.width = single + EMBEDDING_WIDTH * len(self.tables)
 
     @torch.no_grad()
-    def start(self, x: Tensor, mask: Tensor | None) -> None:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> None:
         """Measure centres, scales and frequencies on rows ``x (n, n_columns)``."""
         seen = torch.ones_like(x) if mask is None else mask.to(x.dtype)
         if len(self.scaled):

@@ -53,16 +53,16 @@ class VAE(nn.Module):
 
     @property
     def is_measured(self) -> bool:
-        """Whether `start` finds anything to do."""
-        return len(self.inputs.measured) > 0 or self.likelihood.starts
+        """Whether `init_from_data` finds anything to do."""
+        return len(self.inputs.measured) > 0 or self.likelihood.inits_from_data
 
-    def start(self, x: Tensor, mask: Tensor | None) -> None:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> None:
         """Begin where the rows ``x (n, n_columns)`` say: what can be measured is not learned.
 
         The outputs of the best constant model become the default decoder's last bias.
         """
-        self.inputs.start(x, mask)
-        outputs, known = self.likelihood.start(x, mask)
+        self.inputs.init_from_data(x, mask)
+        outputs, known = self.likelihood.init_from_data(x, mask)
         bias = output_bias(self.decoder)
         if bias is not None:
             bias.data = torch.where(known, outputs, bias.data)
@@ -70,5 +70,5 @@ class VAE(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, noise: Tensor) -> VAEOutput:
         """Encode, draw z with the given standard normal noise, decode."""
         posterior = self.encode(x, mask)
-        z = posterior.draw(noise)
+        z = posterior.rsample(noise)
         return VAEOutput(posterior, z, self.decoder(z))

@@ -179,7 +179,7 @@ class InfoVAENet(NeuralNet):
             self.history.record(prefix + "_batch_count", n_batches)
             for name, total in zip(Terms._fields, totals, strict=True):
                 self.history.record(f"{prefix}_{name}", total / max(n_rows, 1))
-        if training and self.plain_module.likelihood.refits:
+        if training and self.plain_module.likelihood.has_closed_form:
             self._refit(evenly_spaced(rows, batch.x.shape) if isinstance(rows, Rows) else batch)
         self._check_epoch(totals[0] / n_rows, prefix)
 
@@ -189,7 +189,7 @@ class InfoVAENet(NeuralNet):
         x, mask, noise = self._inputs(batch, self._train_noise)
         with torch.no_grad():
             outputs = self.module_(x, mask, noise[: len(x)]).outputs
-            self.plain_module.likelihood.refit(x, outputs, mask)
+            self.plain_module.likelihood.closed_form_update(x, outputs, mask)
 
     def _check_epoch(self, loss: float, prefix: str) -> None:
         """Look for an explosion, and for weights that the last step broke; mark the best epoch.

@@ -273,7 +273,7 @@ def prepare_training(
             module = layout.architecture.build()
         if module.is_measured:
             some = rows.__getitems__(spread(len(rows), START_ROWS))
-            module.start(some.x, some.mask)
+            module.init_from_data(some.x, some.mask)
     else:
         n_epochs = len(previous.history)
         module = copy.deepcopy(previous.plain_module)

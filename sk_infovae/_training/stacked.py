@@ -32,7 +32,7 @@ def stack_key(training: Training) -> Any:
     """What two trainings must share to be one stack; None for one that must train alone."""
     plan, module, divergence = training.plan, training.module, training.plan.loss.divergence
     own_ways = training.draws_globally or plan.net_params
-    if own_ways or isinstance(training.rows, SparseRows) or module.likelihood.refits:
+    if own_ways or isinstance(training.rows, SparseRows) or module.likelihood.has_closed_form:
         return None
     shapes = tuple((name, tuple(p.shape)) for name, p in module.named_parameters())
     sets = [training.rows, training.valid]

@@ -4,7 +4,7 @@ One file a family. To add one: write the class in a file of its own and name it 
 ``LIKELIHOODS``; the contract tests run on it by themselves.
 """
 
-from sk_infovae.likelihoods.base import Likelihood, Start
+from sk_infovae.likelihoods.base import ConstantModel, Likelihood
 from sk_infovae.likelihoods.bernoulli import Bernoulli
 from sk_infovae.likelihoods.categorical import Categorical
 from sk_infovae.likelihoods.gaussian import Gaussian
@@ -31,12 +31,12 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "ColumnLikelihoods",
+    "ConstantModel",
     "Gaussian",
     "Likelihood",
     "LogNormal",
     "NegativeBinomial",
     "Ordinal",
     "Poisson",
-    "Start",
     "StudentT",
 ]

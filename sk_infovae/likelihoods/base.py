@@ -12,7 +12,7 @@ from sk_infovae._base.parameters import Parameterized
 FISHER_DRAWS = 64
 
 
-class Start(NamedTuple):
+class ConstantModel(NamedTuple):
     """The best constant model of some rows.
 
     Parameters
@@ -49,8 +49,8 @@ class Likelihood(Parameterized, ABC):
     is_ordered: ClassVar[bool] = False
     """Whether the order of the levels matters."""
 
-    refits: bool = False
-    """Whether `refit` sets parameters, instead of a gradient."""
+    has_closed_form: bool = False
+    """Whether `closed_form_update` sets parameters, instead of a gradient."""
 
     fit_rule: ClassVar[str | None] = None
     """What training values must satisfy, in words; None where every number is allowed."""
@@ -73,7 +73,7 @@ class Likelihood(Parameterized, ABC):
         """What the encoder is shown of the cells, before it is standardised; as they are."""
         return x
 
-    def start(self, x: Tensor, mask: Tensor | None) -> Start | None:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel | None:
         """Where training starts, by rows ``x (n, n_columns)``; None starts from random weights.
 
         For a family whose outputs would begin far from the data: a count's rate, say.
@@ -84,7 +84,7 @@ class Likelihood(Parameterized, ABC):
         """Starting values of what is learned beside the decoder."""
         return {}
 
-    def refit(
+    def closed_form_update(
         self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
     ) -> Mapping[str, Tensor]:
         """Parameters that make these rows most likely, where they aren't learned by gradient."""
@@ -113,7 +113,7 @@ class Likelihood(Parameterized, ABC):
         """Expected x, ``(..., n, n_columns)``; with levels the probability of each.
 
         Those are ``(..., n, n_columns * n_levels)``, the first column's first. Averages over z
-        make sense of them, `decide` a cell.
+        make sense of them, `mode` a cell.
         """
 
     def average(self, outputs: Tensor, parameters: Mapping[str, Tensor], shares: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Likelihood(Parameterized, ABC):
         """
         return (shares[..., None, :] @ self.mean(outputs, parameters))[..., 0, :]
 
-    def decide(self, mean: Tensor) -> Tensor:
+    def mode(self, mean: Tensor) -> Tensor:
         """The cells ``(..., n, n_columns)`` that a `mean` stands for: itself, where it is one."""
         return mean
 

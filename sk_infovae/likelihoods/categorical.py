@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sk_infovae.likelihoods.base import Start
+from sk_infovae.likelihoods.base import ConstantModel
 from sk_infovae.likelihoods.levels import Levels
 from sk_infovae.likelihoods.numerics import observed_sum
 
@@ -69,15 +69,15 @@ class Categorical(Levels):
         log_share = torch.full((n_columns, n_rare), -math.log(n_rare))
         return {"log_share": nn.Parameter(log_share, requires_grad=False)}
 
-    def start(self, x: Tensor, mask: Tensor | None) -> Start:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
         """Log-frequencies, and the shares of rare levels."""
         counts, frequent = self.counts(x, mask), self.width - 1
         rare = counts[:, frequent:]
         by_output = torch.cat([counts[:, :frequent], rare.sum(-1, keepdim=True)], -1)
         logits = _log_share(by_output + 0.5).flatten().to(x.dtype)
         if not self.is_capped:
-            return Start(logits, {})
-        return Start(logits, {"log_share": _log_share(rare.clamp(min=1)).to(x.dtype)})
+            return ConstantModel(logits, {})
+        return ConstantModel(logits, {"log_share": _log_share(rare.clamp(min=1)).to(x.dtype)})
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Outputs by column, ``(..., n, n_columns, K)``."""

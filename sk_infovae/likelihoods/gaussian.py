@@ -58,7 +58,7 @@ class Gaussian(Likelihood):
         self.floor = floor
 
     @property
-    def refits(self) -> bool:  # type: ignore[override]
+    def has_closed_form(self) -> bool:  # type: ignore[override]
         """True for the optimal scale."""
         return self.scale == "optimal"
 
@@ -87,7 +87,7 @@ class Gaussian(Likelihood):
             start += 2 * math.log(scale)
         return {"log_variance": nn.Parameter(start, requires_grad=False)}
 
-    def refit(
+    def closed_form_update(
         self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
     ) -> Mapping[str, Tensor]:
         """For the optimal scale: variances equal to the mean squared errors, or to the floor.
@@ -95,7 +95,7 @@ class Gaussian(Likelihood):
         No gradient flows through them: at the optimum it is 0.
         """
         squares = (x - outputs).detach().square().flatten(0, -2)
-        if not self.refits or len(squares) < MIN_ROWS:
+        if not self.has_closed_form or len(squares) < MIN_ROWS:
             return parameters
         seen = torch.ones_like(squares) if mask is None else mask.flatten(0, -2)
         total, count = (squares * seen).sum(0), seen.sum(0)

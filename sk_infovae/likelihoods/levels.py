@@ -41,7 +41,7 @@ class Levels(Likelihood):
         """0, 1, ... up to the last level."""
         return self.in_fit_domain(x)
 
-    def decide(self, mean: Tensor) -> Tensor:
+    def mode(self, mean: Tensor) -> Tensor:
         """The most probable level; of equal ones the first."""
         return mean.unflatten(-1, (-1, self.bound_levels)).argmax(-1).to(mean.dtype)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sk_infovae.likelihoods.base import Likelihood, Start
+from sk_infovae.likelihoods.base import ConstantModel, Likelihood
 from sk_infovae.likelihoods.numerics import (
     VALUE_LIMIT,
     bounded_exp,
@@ -59,11 +59,11 @@ class LogNormal(Likelihood):
         check_floor(self, self.floor)
         return {"log_variance": torch.zeros(n_columns)}
 
-    def start(self, x: Tensor, mask: Tensor | None) -> Start:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
         """Mean and variance of log x, the variance a little above the floor at least."""
         _, mean, variance = column_moments(self.features(x), mask)
         above_floor = (variance - self.floor).clamp(min=1e-3 * self.floor)
-        return Start(mean, {"log_variance": above_floor.log()})
+        return ConstantModel(mean, {"log_variance": above_floor.log()})
 
     def log_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """``log v = log(floor + exp(rho))``."""

@@ -7,7 +7,7 @@ from scipy.special import betainc
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sk_infovae.likelihoods.base import Start
+from sk_infovae.likelihoods.base import ConstantModel
 from sk_infovae.likelihoods.numerics import (
     SHAPE_LIMIT,
     by_scipy,
@@ -41,13 +41,13 @@ class NegativeBinomial(Counts):
         """Log-dispersion 0."""
         return {"log_dispersion": torch.zeros(n_columns)}
 
-    def start(self, x: Tensor, mask: Tensor | None) -> Start:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
         """By moments: r = mean^2 / (variance - mean)."""
-        outputs = super().start(x, mask).outputs
+        outputs = super().init_from_data(x, mask).outputs
         _, mean, variance = column_moments(x, mask)
         tiny = torch.finfo(x.dtype).tiny
         log_r = 2 * outputs - (variance - mean).clamp(min=tiny).log()
-        return Start(outputs, {"log_dispersion": log_r.clamp(-START_LIMIT, START_LIMIT)})
+        return ConstantModel(outputs, {"log_dispersion": log_r.clamp(-START_LIMIT, START_LIMIT)})
 
     def log_dispersion(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """``log r``, between -20 and 20."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from sk_infovae.likelihoods.base import Start
+from sk_infovae.likelihoods.base import ConstantModel
 from sk_infovae.likelihoods.levels import Levels
 from sk_infovae.likelihoods.numerics import observed_sum
 
@@ -56,10 +56,10 @@ class Ordinal(Levels):
         equal = torch.ones(n_columns, self.bound_levels, dtype=torch.float64)
         return {"cuts": self._cuts_at(equal).float()}
 
-    def start(self, x: Tensor, mask: Tensor | None) -> Start:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
         """Output 0, and cuts at the frequencies."""
         cuts = self._cuts_at(self.counts(x, mask) + 0.5)
-        return Start(x.new_zeros(x.shape[1]), {"cuts": cuts.to(x.dtype)})
+        return ConstantModel(x.new_zeros(x.shape[1]), {"cuts": cuts.to(x.dtype)})
 
     def _cuts_at(self, counts: Tensor) -> Tensor:
         """First cut and every rho that give the levels these frequencies at output 0."""

@@ -7,7 +7,7 @@ import torch
 from scipy.special import pdtr
 from torch import Tensor
 
-from sk_infovae.likelihoods.base import Likelihood, Start
+from sk_infovae.likelihoods.base import ConstantModel, Likelihood
 from sk_infovae.likelihoods.numerics import (
     VALUE_LIMIT,
     by_scipy,
@@ -33,10 +33,10 @@ class Counts(Likelihood):
         """``log(1 + x)``; of 0 where x is less."""
         return x.clamp(min=0).log1p()
 
-    def start(self, x: Tensor, mask: Tensor | None) -> Start:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
         """Log of the mean count; where all counts are 0, as if half a count had been seen."""
         n, mean, _ = column_moments(x, mask)
-        return Start(mean.maximum(0.5 / n.clamp(min=1)).log(), {})
+        return ConstantModel(mean.maximum(0.5 / n.clamp(min=1)).log(), {})
 
     def in_fit_domain(self, x: Tensor) -> Tensor:
         """0, 1, 2, ..."""

@@ -83,21 +83,21 @@ class ColumnLikelihoods(nn.Module):
         total: Tensor | float = 0.0
         for block, cells, given, observed in self._parts(x, outputs, mask):
             parameters = block.parameters
-            if self.training and block.likelihood.refits:
-                parameters = block.likelihood.refit(cells, given, parameters, observed)
+            if self.training and block.likelihood.has_closed_form:
+                parameters = block.likelihood.closed_form_update(cells, given, parameters, observed)
             total = total + block.likelihood.log_prob(cells, given, parameters, observed)
         assert isinstance(total, Tensor)
         return total
 
     @property
-    def refits(self) -> bool:
-        """Whether any family sets parameters by `refit`; in training each batch then does."""
-        return any(likelihood.refits for likelihood in self._likelihoods)
+    def has_closed_form(self) -> bool:
+        """Whether any family sets parameters in closed form; in training each batch then does."""
+        return any(likelihood.has_closed_form for likelihood in self._likelihoods)
 
-    def refit(self, x: Tensor, outputs: Tensor, mask: Tensor | None = None) -> None:
-        """Keep the parameters that make these rows most likely, where a family refits its own."""
+    def closed_form_update(self, x: Tensor, outputs: Tensor, mask: Tensor | None = None) -> None:
+        """Keep the parameters that make these rows most likely, where a family sets its own."""
         for block, cells, given, observed in self._parts(x, outputs, mask):
-            best = block.likelihood.refit(cells, given, block.parameters, observed)
+            best = block.likelihood.closed_form_update(cells, given, block.parameters, observed)
             for name, value in best.items():
                 block.parameters[name].data.copy_(value)
 
@@ -110,11 +110,13 @@ class ColumnLikelihoods(nn.Module):
             yield block, self._pick(x, block), outputs[..., block.outputs], observed
 
     @property
-    def starts(self) -> bool:
+    def inits_from_data(self) -> bool:
         """Whether any family says where training starts."""
-        return any(type(one).start is not Likelihood.start for one in self._likelihoods)
+        return any(
+            type(one).init_from_data is not Likelihood.init_from_data for one in self._likelihoods
+        )
 
-    def start(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Set parameters to those of the best constant model of these rows, where families can.
 
         Returns
@@ -127,7 +129,7 @@ class ColumnLikelihoods(nn.Module):
         outputs, known = torch.zeros(self.n_outputs), torch.zeros(self.n_outputs, dtype=torch.bool)
         for block in self.blocks():
             observed = None if mask is None else self._pick(mask, block)
-            start = block.likelihood.start(self._pick(x, block), observed)
+            start = block.likelihood.init_from_data(self._pick(x, block), observed)
             if start is not None:
                 outputs[block.outputs], known[block.outputs] = start.outputs, True
                 for name, value in start.parameters.items():
@@ -145,10 +147,10 @@ class ColumnLikelihoods(nn.Module):
             for b in self.blocks()
         ]
 
-    def decide(self, means: Sequence[Tensor]) -> Tensor:
+    def mode(self, means: Sequence[Tensor]) -> Tensor:
         """Cells ``(..., n, n_columns)`` that the blocks' means stand for."""
         return self._assemble(
-            [b.likelihood.decide(mean) for b, mean in zip(self.blocks(), means, strict=True)]
+            [b.likelihood.mode(mean) for b, mean in zip(self.blocks(), means, strict=True)]
         )
 
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:

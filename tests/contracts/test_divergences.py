@@ -63,7 +63,7 @@ def random_parameters(divergence, d=3, seed=0):
 def evaluate(divergence, means, log_variances, noise, further, parameters):
     """D as a function of what the encoder returns."""
     posterior = Posterior(means, log_variances)
-    return divergence(Codes(posterior.draw(noise), posterior, further, N_ROWS, parameters))
+    return divergence(Codes(posterior.rsample(noise), posterior, further, N_ROWS, parameters))
 
 
 # The value of D
@@ -263,7 +263,7 @@ def test_starting_values_come_from_the_generator_alone(divergence):
 def test_each_player_moves_only_what_is_its_own(divergence):
     """D moves the codes only, the critic's loss its parameters only, and all of them."""
     means, log_variances, noise, further = inputs(divergence, 6)
-    z = Posterior(means, log_variances).draw(noise).requires_grad_()
+    z = Posterior(means, log_variances).rsample(noise).requires_grad_()
     mine = {k: v.requires_grad_() for k, v in random_parameters(divergence).items()}
     codes = Codes(z, Posterior(means, log_variances), further, N_ROWS, mine)
     value, game = divergence(codes), divergence.critic_loss(codes)
@@ -279,7 +279,7 @@ def test_vmap_gives_the_critics_of_a_loop(divergence):
     each = [random_parameters(divergence, seed=k) for k in range(4)]
     stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
     means, log_variances, noise, further = inputs(divergence, 4, 6)
-    z = Posterior(means, log_variances).draw(noise)
+    z = Posterior(means, log_variances).rsample(noise)
 
     def game(parameters, z, means, log_variances, further):
         posterior = Posterior(means, log_variances)

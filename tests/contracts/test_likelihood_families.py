@@ -353,7 +353,7 @@ def test_the_last_output_is_shared_out_among_the_rare_levels():
     parameters = likelihood.init_parameters(1)
     mean = likelihood.mean(outputs, parameters)
     torch.testing.assert_close(mean, torch.tensor([[0.2, 0.3] + [0.5 / 9] * 9]))
-    assert likelihood.decide(mean).tolist() == [[1.0]]
+    assert likelihood.mode(mean).tolist() == [[1.0]]
     codes = torch.arange(11.0)[:, None]
     probability = likelihood.log_prob(codes, outputs.expand(11, -1), parameters, None).exp()
     torch.testing.assert_close(probability, mean[0])
@@ -448,7 +448,7 @@ def test_a_family_without_fisher_has_an_estimate():
     product = Laplace().fisher_product(outputs, {}, tangents)
     torch.testing.assert_close(product, fisher[..., None] * tangents)
     assert Laplace().bind(3) == Laplace()
-    assert Laplace().start(normal(4, N_COLUMNS), None) is None
+    assert Laplace().init_from_data(normal(4, N_COLUMNS), None) is None
 
 
 def test_grey_values_train_under_bernoulli_but_have_no_probability():

@@ -33,7 +33,7 @@ from sk_infovae.likelihoods.poisson import Counts
 START = {
     name: one
     for name, one in INSTANCES.items()
-    if one.start(torch.ones(2, N_COLUMNS), None) is not None
+    if one.init_from_data(torch.ones(2, N_COLUMNS), None) is not None
 }
 over_starts = over(START)
 over_levels = over({name: one for name, one in INSTANCES.items() if one.has_levels})
@@ -51,7 +51,7 @@ def constant_fit(likelihood, x):
         name: value.detach().double()
         for name, value in likelihood.init_parameters(n_columns).items()
     }
-    start = likelihood.start(x, None)
+    start = likelihood.init_from_data(x, None)
     for name in parameters:
         if name in learned(likelihood):
             parameters[name].requires_grad_()
@@ -185,7 +185,7 @@ def test_levels_learn_their_frequencies(likelihood):
 @over_starts
 def test_start_has_the_form_of_what_is_learned(likelihood):
     x = rows_of(likelihood).float()
-    start, parameters = likelihood.start(x, None), likelihood.init_parameters(N_COLUMNS)
+    start, parameters = likelihood.init_from_data(x, None), likelihood.init_parameters(N_COLUMNS)
     assert start.outputs.shape == (likelihood.n_outputs(N_COLUMNS),)
     assert start.parameters.keys() == parameters.keys()
     for name, value in start.parameters.items():
@@ -200,7 +200,7 @@ def test_start_is_about_the_optimum(likelihood):
     """In nats a row; the moments of a negative binomial say less than its likelihood."""
     x = rows_of(likelihood, 3000)
     best = mean_log_prob(likelihood, x, *constant_fit(likelihood, x))
-    lacking = best - mean_log_prob(likelihood, x, *likelihood.start(x, None))
+    lacking = best - mean_log_prob(likelihood, x, *likelihood.init_from_data(x, None))
     exact = isinstance(likelihood, LogNormal | Poisson)
     tolerance = 1e-9 if exact else 0.01 if isinstance(likelihood, NegativeBinomial) else 1e-4
     assert -1e-9 < lacking < tolerance
@@ -211,10 +211,10 @@ def test_start_is_that_of_the_observed_cells(likelihood):
     x = rows_of(likelihood)
     mask = (uniform(N, N_COLUMNS, seed=8) < 0.5).double()
     filled = torch.where(mask > 0, x, torch.tensor(0.3).double())
-    start = likelihood.start(filled, mask)
+    start = likelihood.init_from_data(filled, mask)
     for j in range(N_COLUMNS):
         seen = x[mask[:, j] > 0, j : j + 1]
-        alone = likelihood.start(seen, None)
+        alone = likelihood.init_from_data(seen, None)
         own = start.outputs.unflatten(0, (N_COLUMNS, -1))[j]
         torch.testing.assert_close(own, alone.outputs, rtol=1e-9, atol=1e-9)
         for name, value in alone.parameters.items():
@@ -229,7 +229,7 @@ def test_start_is_finite_without_spread_or_without_cells(likelihood, observed, v
     x = torch.full((3, N_COLUMNS), value)
     if not likelihood.in_support(x).all():
         return
-    start = likelihood.start(x, torch.full_like(x, observed))
+    start = likelihood.init_from_data(x, torch.full_like(x, observed))
     for result in (start.outputs, *start.parameters.values()):
         assert result.isfinite().all()
     other = rows_of(likelihood).float()
@@ -241,7 +241,7 @@ def test_lognormal_starts_at_mean_and_variance_of_the_logarithm():
     likelihood = LogNormal(floor=0.01)
     x = rows_of(likelihood)
     x[:, 2] = 5.0
-    start = likelihood.start(x, None)
+    start = likelihood.init_from_data(x, None)
     torch.testing.assert_close(start.outputs, x.log().mean(0))
     variance = likelihood.log_variance(start.parameters).exp()
     expected = x.log().var(0, correction=0).clamp(min=0.01)
@@ -253,7 +253,7 @@ def test_counts_start_at_the_log_of_their_mean(likelihood):
     """Half a count stands for none, spread over the rows."""
     assert isinstance(likelihood, Counts)
     x = torch.tensor([[0.0, 1.0, 0.0], [0.0, 4.0, 1.0], [0.0, 7.0, 0.0], [0.0, 0.0, 0.0]])
-    outputs = likelihood.start(x, None).outputs
+    outputs = likelihood.init_from_data(x, None).outputs
     torch.testing.assert_close(outputs.exp(), torch.tensor([0.125, 3.0, 0.25]))
 
 
@@ -261,7 +261,7 @@ def test_negative_binomial_starts_at_the_moments():
     """Variance mu + mu^2 / r; where it is no more than mu, near Poisson."""
     x = torch.tensor([[0.0, 9.0, 2.0], [4.0, 0.0, 2.0], [20.0, 0.0, 3.0], [0.0, 3.0, 2.0]]).double()
     mean, variance = x.mean(0), x.var(0, correction=0)
-    start = NegativeBinomial().start(x, None)
+    start = NegativeBinomial().init_from_data(x, None)
     r = start.parameters["log_dispersion"].exp()
     torch.testing.assert_close((mean + mean**2 / r)[:2], variance[:2])
     assert r[2].item() == pytest.approx(np.exp(5))
@@ -282,14 +282,14 @@ def test_levels_start_with_half_an_observation_added_to_each_output(likelihood):
         share = rare.clamp(min=1) / rare.clamp(min=1).sum(-1, keepdim=True)
         share = torch.ones(N_COLUMNS, 1) if rare.shape[1] == 1 else share
         expected = torch.cat([outputs[:, :-1], outputs[:, -1:] * share], -1)
-    start = likelihood.start(x, None)
+    start = likelihood.init_from_data(x, None)
     mean = likelihood.mean(start.outputs[None], start.parameters)[0].unflatten(0, (N_COLUMNS, -1))
     torch.testing.assert_close(mean, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_shares_of_rare_levels_are_those_of_the_rows():
     x = torch.tensor([0.0] * 6 + [1.0] * 4 + [2.0] * 3 + [3.0] * 1)[:, None].double()
-    start = Categorical(5, max_outputs=2).start(x, None)
+    start = Categorical(5, max_outputs=2).init_from_data(x, None)
     torch.testing.assert_close(
         start.parameters["log_share"].exp(), torch.tensor([[4.0, 3.0, 1.0, 1.0]]).double() / 9
     )
@@ -297,7 +297,7 @@ def test_shares_of_rare_levels_are_those_of_the_rows():
 
 def test_an_ordinal_start_is_at_output_0():
     """So that the decoder's bias and the cuts do not say the same twice."""
-    start = Ordinal(4).start(rows_of(Ordinal(4)), None)
+    start = Ordinal(4).init_from_data(rows_of(Ordinal(4)), None)
     assert (start.outputs == 0).all()
 
 

@@ -49,7 +49,7 @@ def test_mean_is_that_of_the_density(likelihood, column):
     expected = probability if likelihood.has_levels else (probability * nodes).sum()
     mean = likelihood.mean(block.outputs[None], block.parameters)
     torch.testing.assert_close(block.mean()[column], expected, rtol=1e-9, atol=1e-9)
-    decided = likelihood.decide(mean)
+    decided = likelihood.mode(mean)
     assert decided.dtype == mean.dtype
     assert decided.shape == (1, N_COLUMNS)
     assert decided[0, column] == (likely if likelihood.has_levels else mean[0, column])
@@ -239,7 +239,7 @@ def test_results_of_a_stack_are_those_of_its_parts(likelihood):
     noise = uniform(3, n, N_COLUMNS)
     of_outputs = [
         lambda k: likelihood.mean(outputs[k], block.parameters),
-        lambda k: likelihood.decide(likelihood.mean(outputs[k], block.parameters)),
+        lambda k: likelihood.mode(likelihood.mean(outputs[k], block.parameters)),
         lambda k: likelihood.sample(outputs[k], block.parameters, noise[k]),
         lambda k: likelihood.fisher(outputs[k], block.parameters),
     ]

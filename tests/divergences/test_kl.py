@@ -34,7 +34,7 @@ def rows(n, d, seed=0):
     """Draws and posteriors, all different."""
     mean, log_variance, noise = normals(3, n, d, seed=seed)
     posterior = Posterior(0.8 * mean, -0.5 + 0.3 * log_variance)
-    return posterior.draw(noise), posterior
+    return posterior.rsample(noise), posterior
 
 
 @pytest.mark.parametrize(("n", "d"), [(2, 1), (5, 1), (6, 3)])
@@ -60,7 +60,7 @@ def test_one_gaussian_is_known_in_closed_form(d):
     one = Posterior(torch.tensor(mean), torch.tensor(variance).log())
     shared = Posterior(*(part.expand(4000, 5, d) for part in one))
     for n_rows in (None, 1000):
-        values = kl(shared.draw(normals(4000, 5, d)), shared, n_rows)
+        values = kl(shared.rsample(normals(4000, 5, d)), shared, n_rows)
         average, error = mean_and_error(values)
         assert abs(average - exact) < 4 * error
 
@@ -77,7 +77,7 @@ def test_the_full_batch_is_unbiased_for_its_mixture():
 
     exact = quad(integrand, -12, 12, limit=500, epsabs=1e-10)[0]
     many = Posterior(*(part.expand(20_000, 5, 1) for part in posterior))
-    average, error = mean_and_error(kl(many.draw(normals(20_000, 5, 1)), many))
+    average, error = mean_and_error(kl(many.rsample(normals(20_000, 5, 1)), many))
     assert abs(average - exact) < 4 * error
 
 
@@ -133,7 +133,7 @@ def test_narrow_posteriors_keep_their_digits_in_float32():
     noise = normals(2, 8, 2)
     mean = (100 + noise[0]).float()
     posterior = Posterior(mean, torch.full_like(mean, -14.0))
-    z = posterior.draw(noise[1].float())
+    z = posterior.rsample(noise[1].float())
     found = kl(z, posterior).item()
     exact = kl(z.double(), Posterior(*(part.double() for part in posterior))).item()
     assert found == pytest.approx(exact, rel=100 * torch.finfo(torch.float32).eps)

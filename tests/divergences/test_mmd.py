@@ -243,7 +243,7 @@ def posteriors(n, d):
 @pytest.mark.parametrize("kernel", ["gaussian", "imq"])
 def test_mixture_is_the_mean_of_the_samples_over_their_noise(kernel, bandwidth):
     posterior = posteriors(6, 3)
-    z = posterior.draw(draws(40_000, 6, 3))
+    z = posterior.rsample(draws(40_000, 6, 3))
     average, error = mean_and_error(mmd(z, bandwidth, kernel))
     found = MMD(kernel, bandwidth, "mixture")(Codes(z[0], posterior)).item()
     assert abs(found - average) < 4 * error

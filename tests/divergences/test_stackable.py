@@ -41,7 +41,7 @@ def test_vmap_over_tensors_gives_what_numbers_give(divergence, dtype):
 
     def value(own, means, log_variances, noise, further):
         posterior, one = Posterior(means, log_variances), divergence.replaced({name: own})
-        codes = Codes(posterior.draw(noise), posterior, further, 100, learned)
+        codes = Codes(posterior.rsample(noise), posterior, further, 100, learned)
         return one(codes) + (one.critic_loss(codes) if learned else 0.0)
 
     inputs = means, log_variances, noise, further

@@ -38,7 +38,7 @@ def noise_for(posterior, n_draws, seed=0):
 
 
 def draws(posterior, n_draws, seed=0):
-    return posterior.draw(noise_for(posterior, n_draws, seed))
+    return posterior.rsample(noise_for(posterior, n_draws, seed))
 
 
 def mean_and_error(values):
@@ -115,7 +115,7 @@ class LinearGaussian:
         mean = normal(n, 4, seed=seed) @ self.root.T + self.shift
         posterior = Posterior(mean, self.variance.log().expand_as(mean))
         noise = noise_for(posterior, n_draws, seed)
-        z = posterior.draw(noise)
+        z = posterior.rsample(noise)
         own = torch.distributions.Normal(mean, self.variance.sqrt()).log_prob(z).sum(-1)
         return posterior, noise, (own - self.marginal.log_prob(z)).mean().item()
 

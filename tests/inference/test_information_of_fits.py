@@ -15,7 +15,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
-from sk_infovae import InfoVAETransformer, information, model
+from sk_infovae import InfoVAETransformer
+from sk_infovae._inference import information, table_model
 from sk_infovae.divergences import DIVERGENCES
 
 SURE = 4.0
@@ -213,14 +214,14 @@ def test_divergence_is_that_of_the_fit(wine, name):
 
 def test_more_rows_than_can_be_measured_are_thinned_out_at_random(monkeypatch, wine):
     vae = small().fit(wine)
-    monkeypatch.setattr(model, "MOST_ROWS", 100)
+    monkeypatch.setattr(table_model, "MOST_ROWS", 100)
     measured = []
 
     def spy(module, loss, X, *args):
         measured.append(X)
         return information.measure_information(module, loss, X, *args)
 
-    monkeypatch.setattr(model, "measure_information", spy)
+    monkeypatch.setattr(table_model, "measure_information", spy)
     found = vae.information(wine)
     rows = {tuple(row) for row in measured[0]}
     assert len(rows) == len(measured[0]) == 100

@@ -158,7 +158,7 @@ def test_proposal_from_the_decoder_beats_the_encoder_alone(cancer):
     with torch.no_grad():
         q = module.encode(x, mask)
         noise = sobol_normal(512, 8, 0)[:, None]
-        z = q.draw(noise)
+        z = q.rsample(noise)
         log_q = -0.5 * (noise.square() + np.log(2 * np.pi) + q.log_variance).sum(-1)
         weights = log_joint(module, z, x, mask) - log_q
     plain = (torch.logsumexp(weights, 0) - np.log(512)).numpy().mean() + jacobian
@@ -201,7 +201,7 @@ def test_proposal_density_and_draws():
     mean = torch.randn(2, 3, dtype=torch.float64, generator=generator)
     proposal = GaussianProposal(mean, torch.linalg.cholesky(precision))
     law = torch.distributions.MultivariateNormal(mean, precision_matrix=precision)
-    z = proposal.draw(sobol_normal(2**14, 3, 0))
+    z = proposal.rsample(sobol_normal(2**14, 3, 0))
     torch.testing.assert_close(proposal.log_density(z), law.log_prob(z.mT.mT.transpose(0, 1)).T)
     for i in range(2):
         torch.testing.assert_close(z[i].mean(0), mean[i], atol=1e-2, rtol=0)

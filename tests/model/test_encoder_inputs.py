@@ -30,7 +30,7 @@ def test_every_input_by_the_book(rows):
     """In order: plain numbers, scaled features, indicators less frequencies, marks of holes."""
     x, mask = rows
     inputs = EncoderInputs(LIKELIHOODS, HOLES)
-    inputs.start(x, mask)
+    inputs.init_from_data(x, mask)
     seen = inputs(x, mask)
     assert seen.shape == (200, inputs.width) == (200, 2 + 2 + 3 + 2)
     torch.testing.assert_close(seen[:, :2], x[:, [0, 3]])
@@ -49,7 +49,7 @@ def test_a_missing_cell_shows_nothing(rows):
     """Whatever stands in it, and also in a column that had no holes in fit."""
     x, mask = rows
     inputs = EncoderInputs(LIKELIHOODS, HOLES)
-    inputs.start(x, mask)
+    inputs.init_from_data(x, mask)
     other = torch.where(mask, x, 1.0)
     other[:, [0, 3]] = x[:, [0, 3]]  # filled by the standardizer before
     torch.testing.assert_close(inputs(other, mask), inputs(x, mask))
@@ -60,7 +60,7 @@ def test_a_missing_cell_shows_nothing(rows):
 def test_without_a_mask_every_cell_was_observed(rows):
     x, _ = rows
     inputs = EncoderInputs(LIKELIHOODS, HOLES)
-    inputs.start(x, None)
+    inputs.init_from_data(x, None)
     torch.testing.assert_close(inputs(x, None), inputs(x, torch.ones_like(x, dtype=torch.bool)))
     assert inputs(x, None)[:, 2:7].mean(0).abs().max() < 1e-5
 

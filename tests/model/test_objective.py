@@ -387,8 +387,8 @@ def test_posterior_kl_is_zero_for_the_prior_only():
 def test_posterior_draw_moves_and_scales_the_noise():
     posterior = random_posterior()
     zero = torch.zeros_like(posterior.mean)
-    assert torch.equal(posterior.draw(zero), posterior.mean)
+    assert torch.equal(posterior.rsample(zero), posterior.mean)
     expected = Normal(posterior.mean, posterior.log_variance.exp().sqrt())
     uniform = torch.rand((4, 5, 3), generator=torch.Generator().manual_seed(1)).double()
-    drawn = posterior.draw(Normal(0.0, 1.0).icdf(uniform))
+    drawn = posterior.rsample(Normal(0.0, 1.0).icdf(uniform))
     torch.testing.assert_close(drawn, expected.icdf(uniform), rtol=1e-12, atol=1e-12)

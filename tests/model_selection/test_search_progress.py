@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 from tqdm import tqdm
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._training import callbacks, stacked
+from sk_infovae._training import hooks, stacked
 from sk_infovae._training.fitting import prepare_alone
 from sk_infovae.divergences import MMD
 from sk_infovae.model_selection import InfoVAEGridSearchCV, candidates
@@ -54,7 +54,7 @@ def seconds_left(line):
 
 def test_time_left_is_what_remains_by_its_cost(clock, capsys):
     """Two stacks of 10 epochs, of which an epoch of the second costs three times as much."""
-    line = callbacks.SearchLine([10, 10], [1.0, 3.0], disable=False)
+    line = hooks.SearchLine([10, 10], [1.0, 3.0], disable=False)
     assert "<?" in str(line)
     clock[0] += 5
     line.advance(0, 5, 5)
@@ -87,7 +87,7 @@ def test_the_end_it_foresees(clock, monkeypatch, early_stopping):
         run_epoch(stack, epoch)
         clock[0] += len(active) * seconds(active)
 
-    class Line(callbacks.SearchLine):
+    class Line(hooks.SearchLine):
         def advance(self, *args):
             super().advance(*args)
             to_spend = np.dot(self.costs, self.left)

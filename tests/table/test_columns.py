@@ -105,7 +105,7 @@ def test_log_prob_broadcasts_rows_over_draws(likelihoods):
 def test_mean_comes_back_in_the_order_of_the_table(likelihoods):
     table, _, outputs, _, _ = make_table(likelihoods)
     expected = column_by_column(table, "mean", outputs)
-    torch.testing.assert_close(table.decide(table.mean(outputs)), expected)
+    torch.testing.assert_close(table.mode(table.mean(outputs)), expected)
 
 
 def test_what_a_draw_of_z_takes():
@@ -190,7 +190,7 @@ def test_vmap_over_models_gives_what_a_loop_gives(likelihoods):
             table = self.table
             return (
                 table.log_prob(x, outputs, mask),
-                table.decide(table.mean(outputs)),
+                table.mode(table.mean(outputs)),
                 table.sample(outputs, uniform),
                 table.fisher_product(outputs, outputs[..., None], mask),
             )

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 
-from sk_infovae import standardizer
+from sk_infovae._table import standardizer
 from sk_infovae._table.standardizer import Standardizer, row_blocks
 
 FIELDS = ("centre", "scale", "fill", "low", "high", "has_holes")
