@@ -13,19 +13,26 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_array
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sk_infovae._base.compat import CallbackSupportMixin, with_callbacks
+from sk_infovae._base.seeds import draw_seed
+from sk_infovae._base.warn import warn_user
+from sk_infovae._inference.imputation import impute_table
+from sk_infovae._inference.information import Information
+from sk_infovae._inference.table_model import TableModel
+from sk_infovae._model.domain import check_values
 from sk_infovae._model.networks import ACTIVATIONS
-from sk_infovae._table.reading import TableLike, read_table, to_cpu
+from sk_infovae._table.reading import TableLike, check_table, read_table, to_cpu
 from sk_infovae._table.schema import is_frame
-from sk_infovae._training.fitting import attributes_of_copy, fitted_attributes, train_estimator
+from sk_infovae._training.fitting import FITTED, Fitted, Spec, fit_table, lay_out, read_more
 from sk_infovae._training.hooks import SklearnCallbacks
 from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae.divergences import DIVERGENCES, Divergence
-from sk_infovae.generative import GenerativeMixin
+from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
 
 
@@ -33,7 +40,6 @@ class InfoVAETransformer(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    GenerativeMixin,
     BaseEstimator,
 ):
     r"""Embed a table with an information-maximising variational autoencoder.
@@ -267,8 +273,7 @@ class InfoVAETransformer(
         this_fit = {"estimator": self, "X": X, "y": y}
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         context.call_on_fit_task_begin(**this_fit)
-        watcher = SklearnCallbacks(context, this_fit, lambda net: attributes_of_copy(self, net))
-        train_estimator(self, X, X_val=X_val, resume=self.warm_start, watcher=watcher)
+        self._train(X, X_val, resume=self.warm_start, watched=(context, this_fit))
         context.call_on_fit_task_end(**this_fit, reconstruction_attributes=dict)
         return self
 
@@ -289,8 +294,52 @@ class InfoVAETransformer(
         self : InfoVAETransformer
             The fitted estimator.
         """
-        train_estimator(self, X, resume=True, one_pass=True)
+        self._train(X, resume=True, one_pass=True)
         return self
+
+    def _train(
+        self,
+        X: TableLike,
+        X_val: Any = None,
+        *,
+        resume: bool,
+        one_pass: bool = False,
+        watched: tuple[Any, dict[str, Any]] | None = None,
+    ) -> None:
+        """Fit, and take over what that gives: the estimator is as it was unless all of it works."""
+        spec = Spec.from_params(self.get_params(deep=False), one_pass=one_pass)
+        previous = getattr(self, "net_", None) if resume else None
+        if previous is None:
+            table = lay_out(self, X, spec)
+        else:
+            table = read_more(self, X, spec, self._layout)
+
+        def copied(net: Any) -> dict[str, Any]:
+            """The attributes of a fit that ends now."""
+            twin = rebuild_net(table.layout.architecture, spec.plan, net_state(net))
+            return Fitted(table.layout, spec.plan, twin, table.names).attributes
+
+        watcher = None if watched is None else SklearnCallbacks(*watched, copied)
+        ahead = vars(self).get("_trained_ahead")
+        fitted = fit_table(
+            table, spec, X_val=X_val, previous=previous, watcher=watcher, ahead=ahead
+        )
+        interrupted = fitted.net.interrupted_
+        collapse = None if one_pass or interrupted else fitted.collapse(table.cells)
+        for name in FITTED:
+            self.__dict__.pop(name, None)
+        self.__dict__.update(fitted.attributes)
+        if collapse is not None and ahead is not None:
+            ahead.collapsed.append(collapse)
+        elif collapse is not None:
+            warn_user(collapse, PosteriorCollapseWarning)
+        if interrupted:
+            warn_user(
+                "Training was interrupted; the model stands as epoch "
+                f"{len(fitted.net.history)} left it.",
+                ConvergenceWarning,
+            )
+            raise KeyboardInterrupt
 
     def transform(self, X: TableLike) -> NDArray[np.float32]:
         """Embed rows: the mean of q(z|x).
@@ -320,7 +369,7 @@ class InfoVAETransformer(
             In units of the prior's standard deviation.
         """
         check_is_fitted(self)
-        return self._model().posterior(read_table(self, X))
+        return self._model().posterior(read_table(self, self._layout, X))
 
     def inverse_transform(self, Z: TableLike) -> Any:
         """Decode codes: the expected x for numbers, the most probable level of a category.
@@ -347,6 +396,137 @@ class InfoVAETransformer(
             )
         return self._layout.schema.decode(self._model().expect(Z), index)
 
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Any:
+        """Draw new rows from the model: z from the prior, x from p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState or None, default=None
+            An int gives the same rows again.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            As inverse_transform returns it, each column within the range seen in fit.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        values = self._model().sample(n_samples, draw_seed(random_state))
+        return self._layout.schema.decode(values)
+
+    def impute(
+        self,
+        X: TableLike,
+        n_draws: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Fill missing cells by what the observed cells of their row say.
+
+        Importance sampling with the score's proposal. Observed cells
+        come back as they were, also categories that fit did not see.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+            NaN and None are missing; a row may be missing as a whole.
+        n_draws : int or None, default=None
+            None fills in the conditional mean of a number, the most probable level of a category.
+            A number asks for so many tables, each with draws of p(missing | observed): multiple
+            imputations, or with 1 a conditional sample.
+        random_state : int, RandomState or None, default=None
+            For draws. An int gives the same ones again.
+
+        Returns
+        -------
+        filled : like X, or list of n_draws such
+            In the columns and dtypes of X.
+        """
+        check_is_fitted(self)
+        if n_draws is not None:
+            check_scalar(n_draws, "n_draws", Integral, min_val=1)
+        drawing = None if n_draws is None else (n_draws, draw_seed(random_state))
+        return impute_table(
+            self._model().sampler(self.n_importance_samples),
+            self._layout,
+            check_table(self, X),
+            self.handle_unknown,
+            drawing,
+        )
+
+    def score_samples(self, X: TableLike, return_ess: bool = False) -> Any:
+        """Estimate log p(x) of each row, in nats and in the units of X.
+
+        Importance sampling with a proposal from the decoder; missing
+        cells are integrated out. It compares with ``PCA.score_samples`` and
+        ``GaussianMixture.score_samples``, and between all values of alpha, lambd and D.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+        return_ess : bool, default=False
+            Whether to return the effective sample size too.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,), float64
+            Log density of numbers (of times, per day) plus log probability of counts, booleans
+            and categories. The noise of the estimate is
+            the same for all rows, and fixed by fit.
+        ess : ndarray of shape (n_samples,), float64
+            Of n_importance_samples draws, how many count. Only with return_ess.
+        """
+        check_is_fitted(self)
+        X = read_table(self, self._layout, X)
+        layout = self._layout
+        check_values(X, layout.architecture.likelihoods, layout.schema.names, scored=True)
+        scores, ess = self._model().score(X, self.n_importance_samples)
+        return (scores, ess) if return_ess else scores
+
+    def score(self, X: TableLike, y: Any = None) -> float:
+        """Mean of `score_samples`: log-likelihood in nats per sample.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+        y : ignored
+            Only for scikit-learn's conventions.
+
+        Returns
+        -------
+        score : float
+            The higher, the better the model explains the rows.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def information(self, X: TableLike) -> Information:
+        """Take the objective apart on X: what the code knows, and how far q(z) is from the prior.
+
+        ``kl == mutual_information + marginal_kl`` holds, as the three share their draws.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+            At least 2 rows. Of more than 10,000 rows a random part is measured, as ``n_rows``
+            and ``n_rows_given`` say; the choice and the draws are fixed by fit.
+
+        Returns
+        -------
+        information : Information
+            Reconstruction, KL, mutual information with its cap log n, D, ELBO, log-likelihood,
+            amortisation gap, active units and more: see `sk_infovae.inspection.Information`.
+        """
+        check_is_fitted(self)
+        X = read_table(self, self._layout, X, min_rows=2)
+        check_values(X, self._layout.architecture.likelihoods, self._layout.schema.names)
+        return self._model().information(X, self.net_.criterion_, self.n_importance_samples)
+
+    def _model(self) -> TableModel:
+        return TableModel(self._layout, self.module_, self.net_.device)
+
     @property
     def _n_features_out(self) -> int:
         return self._layout.architecture.n_components
@@ -357,6 +537,12 @@ class InfoVAETransformer(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+    def __sklearn_clone__(self) -> Any:
+        twin = super().__sklearn_clone__()
+        if "_trained_ahead" in vars(self):  # a search runs, see `TrainedAhead`
+            twin._trained_ahead = self._trained_ahead
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         """Arrays and a description instead of the net, which is rebuilt from them."""
@@ -369,4 +555,5 @@ class InfoVAETransformer(
         described = state.get("_net_state")
         super().__setstate__({key: state[key] for key in state if key != "_net_state"})
         if described is not None:
-            self.__dict__.update(fitted_attributes(self, rebuild_net(self, described)))
+            net = rebuild_net(self._layout.architecture, self._plan, described)
+            self.__dict__.update(Fitted(self._layout, self._plan, net, {}).attributes)

@@ -277,7 +277,7 @@ def trustworthiness(estimator: Any, X: Any, y: Any = None) -> float:
     """
     vae, X = _vae_and_table(estimator, X)
     check_is_fitted(vae)
-    X = _some_rows(read_table(vae, X), MOST_ROWS_OF_NEIGHBORS, seed=0)
+    X = _some_rows(read_table(vae, vae._layout, X), MOST_ROWS_OF_NEIGHBORS, seed=0)
     if X.shape[0] <= 2 * N_NEIGHBORS:
         raise ValueError(
             f"trustworthiness needs more than {2 * N_NEIGHBORS} rows, twice its {N_NEIGHBORS} "
@@ -324,7 +324,7 @@ def _count_vaes(estimator: Any) -> int:
 def _terms(vae: InfoVAETransformer, X: Any) -> RowTerms:
     """q(z|x), its draws and E log p(x|z), float64, of the rows and draws of `information`."""
     check_is_fitted(vae)
-    X = read_table(vae, X, min_rows=2)
+    X = read_table(vae, vae._layout, X, min_rows=2)
     layout = vae._layout
     check_values(X, layout.architecture.likelihoods, layout.schema.names)
     seed = layout.seed_for("information")
@@ -349,7 +349,7 @@ def _cells_and_decoded(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """X and its reconstruction, numbers in the units of X, NaN where X has no cell."""
     decoded = vae.inverse_transform(vae.posterior(X)[0])
-    cells, decoded = (read_table(vae, table) for table in (X, decoded))
+    cells, decoded = (read_table(vae, vae._layout, table) for table in (X, decoded))
     cells = cells.toarray() if sparse.issparse(cells) else cells
     return cells.astype(np.float64), decoded.astype(np.float64)
 

@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from sk_infovae._model.layout import choose_likelihoods
+from sk_infovae._model.layout import ColumnSpec, choose_likelihoods
 from sk_infovae._table.features import Indicators, Scaled
 from sk_infovae._table.reading import TableLike, check_table, dtype_of, finite, to_cpu
 from sk_infovae._table.schema import Levels, Schema, is_frame, read_columns
@@ -109,8 +109,8 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         X = check_table(self, X, reset=True, accept_sparse=False)
         raw = read_columns(X, dtype)
         names, kinds = [one.name for one in raw], [one.kind for one in raw]
-        params = {"likelihood": "auto", "categorical_features": self.categorical_features}
-        likelihoods = choose_likelihoods(params, names, kinds)
+        spec = ColumnSpec(categorical_features=self.categorical_features)
+        likelihoods = choose_likelihoods(spec, names, kinds)
         self._schema = Schema.fit(X, raw, likelihoods)
         self._features = list(self._measure(X, [one.standardised for one in likelihoods]))
         return self

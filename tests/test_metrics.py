@@ -26,7 +26,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sk_infovae import InfoVAETransformer, metrics
-from sk_infovae._inference import information
+from sk_infovae._inference import information, table_model
 from sk_infovae.divergences import MMD
 from sk_infovae.likelihoods import Gaussian
 from sk_infovae.model_selection import InfoVAEGridSearchCV

@@ -17,6 +17,49 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_infovae._inference.evidence import Sampler, weighted_draws
+from sk_infovae._model.domain import check_values
+from sk_infovae._model.layout import TableLayout
+from sk_infovae._table.reading import finite
+
+
+def impute_table(
+    sampler: Sampler,
+    layout: TableLayout,
+    X: Any,
+    handle_unknown: str,
+    drawing: tuple[int, int] | None,
+) -> Any:
+    """Fill the missing cells of a table.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    layout : TableLayout
+    X : ndarray, CSR matrix or DataFrame
+        Validated.
+    handle_unknown : str
+        As in `InfoVAETransformer`.
+    drawing : tuple of int or None
+        How many tables of draws, and their seed; None fills in the conditional mean.
+
+    Returns
+    -------
+    filled : like X, or list of such
+    """
+    schema = layout.schema
+    table = schema.as_fitted(X)
+    holes = schema.holes(table)
+    rows = np.flatnonzero(holes.any(axis=1))
+    cells = finite(schema.encode(table, handle_unknown))[rows]
+    drawn: Any = np.empty((1 if drawing is None else drawing[0], *cells.shape))
+    if len(rows):
+        check_values(cells, layout.architecture.likelihoods, schema.names)
+        if drawing is None:
+            drawn = impute_mean(sampler, cells)[None]
+        else:
+            drawn = impute_draws(sampler, cells, *drawing)
+    filled = [schema.fill(table, holes, rows, part) for part in drawn]
+    return filled[0] if drawing is None else filled
 
 
 def impute_mean(sampler: Sampler, X: Any) -> NDArray[np.float64]:

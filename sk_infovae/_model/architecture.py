@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -15,12 +16,47 @@ from sk_infovae.likelihoods import LIKELIHOODS, ColumnLikelihoods, Likelihood
 AUTO = {"bool": "bernoulli", "string": "categorical", "category": "categorical"}
 """Likelihood by the kind of a column; all others are gaussian."""
 
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The estimator's parameters about networks, checked: see `Architecture` for what they mean.
+
+    Raises
+    ------
+    ValueError
+        For a network given as a module instance or for widths that are not positive integers.
+    """
+
+    n_components: int
+    hidden_layer_sizes: tuple[int, ...]
+    activation: str | Callable[[], nn.Module]
+    encoder: Callable[[int, int], nn.Module] | None
+    decoder: Callable[[int, int], nn.Module] | None
+
+    def __post_init__(self):
+        widths = tuple(self.hidden_layer_sizes)
+        if not all(isinstance(width, Integral) and width > 0 for width in widths):
+            raise ValueError(
+                f"hidden_layer_sizes must hold positive integers, got {self.hidden_layer_sizes!r}."
+            )
+        for name in ("encoder", "decoder"):
+            network = getattr(self, name)
+            if isinstance(network, nn.Module):
+                raise ValueError(
+                    f"{name} must be a class or a factory, not a module instance; got an instance "
+                    f"of {type(network).__name__}. Each fit makes a new network: pass the class, "
+                    "or a function of the two widths that builds it."
+                )
+        object.__setattr__(self, "hidden_layer_sizes", tuple(map(int, widths)))
+        object.__setattr__(self, "n_components", int(self.n_components))
+
+
 MEASURED = ("hole_columns", "has_outliers")
 """What the table says of the architecture, not a parameter."""
 
 
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, kw_only=True)
+class Architecture(NetworkSpec):
     """Everything that the shapes of the networks depend on.
 
     Attributes
@@ -41,11 +77,6 @@ class Architecture:
         Whether the encoder sees far numbers drawn in.
     """
 
-    n_components: int
-    hidden_layer_sizes: tuple[int, ...]
-    activation: str | Callable[[], nn.Module]
-    encoder: Callable[[int, int], nn.Module] | None
-    decoder: Callable[[int, int], nn.Module] | None
     likelihoods: tuple[Likelihood, ...]
     hole_columns: tuple[int, ...]
     has_outliers: bool

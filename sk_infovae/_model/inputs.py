@@ -19,7 +19,7 @@ EMBEDDING_WIDTH = 16
 
 
 class EncoderInputs(nn.Module):
-    """From cells ``(..., n_columns)`` to the encoder's inputs ``(..., width)``.
+    """From cells ``(..., n, n_columns)`` to the encoder's inputs ``(..., n, width)``.
 
     In this order: standardised numbers as they are; what other families show
     (`Likelihood.features`, the logarithm of a count, say), centred and scaled; for each column of
@@ -108,13 +108,14 @@ class EncoderInputs(nn.Module):
         seen = torch.ones_like(x) if mask is None else mask.to(x.dtype)
         parts = [plain]
         if len(self.scaled):
-            values = (self._features(x) - self.measured["centre"]) / self.measured["scale"]
+            centre, scale = (self.measured[name].unsqueeze(-2) for name in ("centre", "scale"))
+            values = (self._features(x) - centre) / scale
             parts.append(values * seen[..., self.scaled])
         if len(self.level_codes):
-            values = self._indicators(x) - self.measured["frequency"]
+            values = self._indicators(x) - self.measured["frequency"].unsqueeze(-2)
             parts.append(values * seen[..., self.level_columns])
         for j, table in self.tables.items():
-            parts.append(embedding(x[..., int(j)].long(), table) * seen[..., int(j), None])
+            parts.append(look_up(x[..., int(j)].long(), table) * seen[..., int(j), None])
         if len(self.holes):
             parts.append(seen[..., self.holes])
         return torch.cat(parts, -1)
@@ -126,6 +127,14 @@ class EncoderInputs(nn.Module):
     def _indicators(self, x: Tensor) -> Tensor:
         """1 where a cell is the level, ``(..., n_indicators)``."""
         return (x[..., self.level_columns] == self.level_codes).to(x.dtype)
+
+
+def look_up(codes: Tensor, table: Tensor) -> Tensor:
+    """Rows of the table ``(n_levels, width)``, or of a stack's ``(K, n_levels, width)``."""
+    if table.ndim == 3:
+        first = torch.arange(len(table), device=codes.device) * table.shape[1]
+        codes, table = codes + first[:, None], table.flatten(0, 1)
+    return embedding(codes, table)
 
 
 def drawn_in(x: Tensor) -> Tensor:

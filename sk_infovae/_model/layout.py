@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from sk_infovae._base.seeds import split_seed
-from sk_infovae._model.architecture import Architecture, resolve_likelihoods
+from sk_infovae._model.architecture import Architecture, NetworkSpec, resolve_likelihoods
 from sk_infovae._model.inputs import FAR
 from sk_infovae._table.schema import Levels, Schema, read_columns
 from sk_infovae._table.standardizer import Standardizer
@@ -19,6 +18,15 @@ LEVEL_KINDS = ("string", "category")
 """Kinds of columns that hold nothing but levels."""
 
 SEED_USES = ("weights", "split", "train", "score", "information")
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """The estimator's parameters about columns, see `InfoVAETransformer`."""
+
+    likelihood: str | Likelihood | Mapping[Any, str | Likelihood] = "auto"
+    categorical_features: Any = "from_dtype"
+    handle_unknown: str = "missing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +40,7 @@ class TableLayout:
 
     @classmethod
     def measure(
-        cls, X: Any, dtype: Any, params: Mapping[str, Any], seed: int
+        cls, X: Any, dtype: Any, columns: ColumnSpec, networks: NetworkSpec, seed: int
     ) -> tuple["TableLayout", Any]:
         """Lay out a table from its first rows.
 
@@ -42,8 +50,8 @@ class TableLayout:
             Validated.
         dtype : numpy dtype
             Of an array as the user gave it.
-        params : mapping
-            The estimator's parameters.
+        columns : ColumnSpec
+        networks : NetworkSpec
         seed : int
 
         Returns
@@ -54,15 +62,15 @@ class TableLayout:
         """
         raw = read_columns(X, dtype)
         names, kinds = [one.name for one in raw], [one.kind for one in raw]
-        likelihoods = choose_likelihoods(params, names, kinds)
+        likelihoods = choose_likelihoods(columns, names, kinds)
         schema = Schema.fit(X, raw, likelihoods)
         cells = schema.encode(X)
         standardised = [one.standardised for one in likelihoods]
         standardizer = Standardizer.fit(cells, np.array(standardised), schema.has_levels)
-        architecture = make_architecture(params, schema, standardizer)
+        architecture = make_architecture(columns, networks, schema, standardizer)
         return cls(schema, standardizer, architecture, seed), cells
 
-    def check_unchanged(self, params: Mapping[str, Any]) -> None:
+    def check_unchanged(self, columns: ColumnSpec, networks: NetworkSpec) -> None:
         """Refuse to go on training when a parameter that sets shapes was changed.
 
         Raises
@@ -70,7 +78,7 @@ class TableLayout:
         ValueError
             Naming the parameters and the mend.
         """
-        wanted = make_architecture(params, self.schema, self.standardizer)
+        wanted = make_architecture(columns, networks, self.schema, self.standardizer)
         changed = wanted.changed(self.architecture)
         if changed:
             raise ValueError(
@@ -84,7 +92,7 @@ class TableLayout:
 
 
 def choose_likelihoods(
-    params: Mapping[str, Any], names: Sequence[Any], kinds: Sequence[str]
+    spec: ColumnSpec, names: Sequence[Any], kinds: Sequence[str]
 ) -> tuple[Likelihood, ...]:
     """The likelihood of each column, from ``likelihood`` and ``categorical_features``.
 
@@ -93,7 +101,7 @@ def choose_likelihoods(
     ValueError
         For a choice that does not fit the columns.
     """
-    chosen = chosen_categories(params["categorical_features"], names)
+    chosen = chosen_categories(spec.categorical_features, names)
     if chosen is None:  # nothing may be a category
         chosen, text = set(), [n for n, k in zip(names, kinds, strict=True) if k in LEVEL_KINDS]
         if text:
@@ -105,7 +113,7 @@ def choose_likelihoods(
         "category" if j in chosen and kind not in LEVEL_KINDS else kind
         for j, kind in enumerate(kinds)
     ]
-    return resolve_likelihoods(params["likelihood"], names, kinds)
+    return resolve_likelihoods(spec.likelihood, names, kinds)
 
 
 def chosen_categories(choice: Any, names: Sequence[Any]) -> set[int] | None:
@@ -138,42 +146,17 @@ def chosen_categories(choice: Any, names: Sequence[Any]) -> set[int] | None:
 
 
 def make_architecture(
-    params: Mapping[str, Any], schema: Schema, standardizer: Standardizer
+    columns: ColumnSpec, networks: NetworkSpec, schema: Schema, standardizer: Standardizer
 ) -> Architecture:
-    """The architecture that the estimator's parameters ask for on this table.
-
-    Raises
-    ------
-    ValueError
-        For a network given as a module instance or for widths that are not positive integers.
-    """
-    widths = tuple(params["hidden_layer_sizes"])
-    if not all(isinstance(width, int | np.integer) and width > 0 for width in widths):
-        raise ValueError(
-            f"hidden_layer_sizes must hold positive integers, got {params['hidden_layer_sizes']!r}."
-        )
-    for name in ("encoder", "decoder"):
-        if isinstance(params[name], nn.Module):
-            raise ValueError(
-                f"{name} must be a class or a factory, not a module instance; got an instance of "
-                f"{type(params[name]).__name__}. Each fit makes a new network: pass the class, or "
-                "a function of the two widths that builds it."
-            )
+    """The architecture that the estimator's parameters ask for on this table."""
+    chosen = choose_likelihoods(columns, schema.names, schema.kinds.tolist())
     likelihoods = tuple(
         likelihood.bind(max(1, len(column.levels))) if isinstance(column, Levels) else likelihood
-        for likelihood, column in zip(
-            choose_likelihoods(params, schema.names, schema.kinds.tolist()),
-            schema.columns,
-            strict=True,
-        )
+        for likelihood, column in zip(chosen, schema.columns, strict=True)
     )
     standardised = np.array([one.standardised for one in likelihoods], dtype=bool)
     return Architecture(
-        n_components=int(params["n_components"]),
-        hidden_layer_sizes=tuple(map(int, widths)),
-        activation=params["activation"],
-        encoder=params["encoder"],
-        decoder=params["decoder"],
+        **vars(networks),
         likelihoods=likelihoods,
         hole_columns=tuple(map(int, np.flatnonzero(standardizer.has_holes))),
         has_outliers=standardizer.reach(standardised) > FAR,

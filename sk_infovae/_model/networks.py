@@ -1,9 +1,13 @@
-"""The default encoder and decoder: multilayer perceptrons."""
+"""The default encoder and decoder: multilayer perceptrons, of one model or of many."""
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -15,15 +19,31 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+class Linear(nn.Linear):
+    """``x W' + b`` for one model, or for K of them at once.
+
+    A stack has W ``(K, n_outputs, n_inputs)`` and b ``(K, n_outputs)``, and maps x ``(K, n,
+    n_inputs)`` in one batched product.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs ``(..., n_inputs)`` to outputs ``(..., n_outputs)``."""
+        if self.weight.ndim == 2:
+            return super().forward(x)
+        if self.bias is None:
+            return torch.bmm(x, self.weight.mT)
+        return torch.baddbmm(self.bias[:, None, :], x, self.weight.mT)
+
+
 def mlp(
     n_inputs: int, hidden: Sequence[int], n_outputs: int, activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
     """Linear layers of the given widths with an activation between them."""
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(n_inputs, width), activation()]
+        layers += [Linear(n_inputs, width), activation()]
         n_inputs = width
-    return nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs))
+    return nn.Sequential(*layers, Linear(n_inputs, n_outputs))
 
 
 class SkipDecoder(nn.Module):
@@ -41,7 +61,7 @@ class SkipDecoder(nn.Module):
     ):
         super().__init__()
         self.body = mlp(n_components, hidden, n_outputs, activation)
-        self.skip = nn.Linear(n_components, n_outputs, bias=False)
+        self.skip = Linear(n_components, n_outputs, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map codes ``(..., n_components)`` to outputs ``(..., n_outputs)``."""
@@ -60,7 +80,7 @@ def default_decoder(
 ) -> nn.Module:
     """Mirror image of the encoder with a linear skip; a plain linear map without hidden layers."""
     if not hidden:
-        return nn.Linear(n_components, n_outputs)
+        return Linear(n_components, n_outputs)
     return SkipDecoder(n_components, tuple(reversed(hidden)), n_outputs, activation)
 
 
@@ -108,3 +128,17 @@ def _output_shape(network: nn.Module, width: int) -> tuple[int, ...] | str:
     finally:
         network.train(was_training)
     return tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+
+
+def stack_modules(modules: Sequence[M]) -> M:
+    """One module for all of these, which have one shape: its parameters are theirs, ``(K, ...)``.
+
+    Buffers are those of the first.
+    """
+    stacked = copy.deepcopy(modules[0])
+    for name, parameter in list(stacked.named_parameters()):
+        owner, _, leaf = name.rpartition(".")
+        values = torch.stack([module.get_parameter(name).detach() for module in modules])
+        parameters = stacked.get_submodule(owner)._parameters
+        parameters[leaf] = nn.Parameter(values, requires_grad=parameter.requires_grad)
+    return stacked

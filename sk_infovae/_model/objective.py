@@ -1,11 +1,13 @@
 """The objective: the one place where alpha and lambd meet the terms."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.vae import VAE
 from sk_infovae.divergences import Codes, Divergence
 
@@ -49,7 +51,7 @@ def check_weights(alpha: float, lambd: float) -> None:
         )
 
 
-def coefficients(alpha: float, lambd: float) -> tuple[float, float]:
+def coefficients(alpha: Any, lambd: Any) -> tuple[Any, Any]:
     """Weights of KL(q(z|x)||p(z)) and of D(q(z), p(z)): ``(1 - alpha, alpha + lambd - 1)``."""
     return 1 - alpha, alpha + lambd - 1
 
@@ -63,8 +65,8 @@ class InfoVAELoss(nn.Module):
 
     Parameters
     ----------
-    alpha, lambd : float
-        The weights.
+    alpha, lambd : float, or Tensor of shape (K,)
+        The weights; of each model in a stack.
     divergence : Divergence
         D.
     parameters : mapping of str to Tensor
@@ -74,8 +76,8 @@ class InfoVAELoss(nn.Module):
 
     def __init__(
         self,
-        alpha: float,
-        lambd: float,
+        alpha: Any,
+        lambd: Any,
         divergence: Divergence,
         parameters: Mapping[str, Tensor] = MappingProxyType({}),
     ):
@@ -90,14 +92,7 @@ class InfoVAELoss(nn.Module):
         return n_rows + self.divergence.noise_rows(n_rows)
 
     def forward(
-        self,
-        module: VAE,
-        x: Tensor,
-        mask: Tensor | None,
-        noise: Tensor,
-        n_rows: int | None = None,
-        weights: tuple[Tensor, Tensor] | None = None,
-        divergence: Divergence | None = None,
+        self, module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor, n_rows: int | None = None
     ) -> Terms:
         """Evaluate every term on a batch.
 
@@ -110,21 +105,42 @@ class InfoVAELoss(nn.Module):
             Standard normal, those of z first.
         n_rows : int or None
             Rows of the data set that the batch is a part of.
-        weights : tuple of Tensor or None
-            `coefficients` of a model in a stack; None: those of the loss's own alpha and lambd.
-        divergence : Divergence or None
-            D of a model in a stack; None: the loss's own.
         """
         batch = x.shape[-2]
         posterior, z, outputs = module(x, mask, noise[..., :batch, :])
         reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)
         kl = posterior.kl().mean(-1)
         codes = Codes(z, posterior, noise[..., batch:, :], n_rows, dict(self.critic.items()))
-        measure = divergence or self.divergence
-        value = measure(codes)
-        on_kl, on_divergence = weights or coefficients(self.alpha, self.lambd)
+        value = self.divergence(codes)
+        on_kl, on_divergence = (
+            weight.to(kl) if isinstance(weight, Tensor) else weight
+            for weight in coefficients(self.alpha, self.lambd)
+        )
         loss = -reconstruction + on_kl * kl + on_divergence * value
         if self.training and len(self.critic):
-            game = measure.critic_loss(codes)
+            game = self.divergence.critic_loss(codes)
             loss = loss + (game - game.detach())
         return Terms(loss, reconstruction, kl, value)
+
+
+def stack_losses(losses: Sequence[InfoVAELoss], device: str) -> InfoVAELoss:
+    """One loss for K models: weights, and numbers of D in which the models differ, are ``(K,)``."""
+
+    def numbers(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=device)
+
+    stacked = stack_modules(losses)
+    stacked.alpha = numbers([loss.alpha for loss in losses])
+    stacked.lambd = numbers([loss.lambd for loss in losses])
+    each = [loss.divergence.stackable_values() for loss in losses]
+    values = {name: [one[name] for one in each] for name in each[0]}
+    differing = {name: numbers(v).float() for name, v in values.items() if len(set(v)) > 1}
+    stacked.divergence = stacked.divergence.replaced(differing)
+    return stacked
+
+
+def keep_models(stacked: InfoVAELoss, chosen: Sequence[int]) -> None:
+    """Leave the numbers of some models of a stack; parameters are the optimizer's to thin out."""
+    stacked.alpha, stacked.lambd = stacked.alpha[chosen], stacked.lambd[chosen]
+    numbers = {k: v for k, v in vars(stacked.divergence).items() if isinstance(v, Tensor)}
+    stacked.divergence = stacked.divergence.replaced({k: v[chosen] for k, v in numbers.items()})

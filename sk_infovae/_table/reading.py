@@ -1,7 +1,5 @@
-"""Reading what the user passed, and giving an estimator back unharmed when a fit fails."""
+"""Reading what the user passed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,7 +53,24 @@ def check_table(
     return X
 
 
-def read_table(estimator: Any, X: Any, *, min_rows: int = 1) -> Any:
+def read_first(estimator: Any, X: Any, min_rows: int) -> tuple[Any, Any, Any]:
+    """Validate the rows that fix the columns.
+
+    Returns
+    -------
+    reader : estimator
+        A stand-in that knows the names of the columns; the estimator itself is as it was.
+    X : ndarray or CSR matrix of float64 or float32, or DataFrame
+    dtype : numpy dtype
+        Of an array as the user gave it.
+    """
+    reader = object.__new__(type(estimator))
+    vars(reader).update(vars(estimator))
+    X = to_cpu(X)
+    return reader, check_table(reader, X, reset=True, min_rows=min_rows), dtype_of(X)
+
+
+def read_table(estimator: Any, layout: Any, X: Any, *, min_rows: int = 1) -> Any:
     """Validate X and encode it by the columns seen in fit.
 
     Returns
@@ -64,7 +79,7 @@ def read_table(estimator: Any, X: Any, *, min_rows: int = 1) -> Any:
         Cells, NaN where missing.
     """
     X = check_table(estimator, X, min_rows=min_rows)
-    return finite(estimator._layout.schema.encode(X, estimator.handle_unknown))
+    return finite(layout.schema.encode(X, estimator.handle_unknown))
 
 
 def finite(cells: Any) -> Any:
@@ -83,15 +98,3 @@ def dtype_of(X: Any) -> Any:
 def to_cpu(X: Any) -> Any:
     """A torch tensor as an array; anything else as it is."""
     return X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X
-
-
-@contextmanager
-def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Put every attribute of the estimator back when the block fails."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise

@@ -1,135 +1,218 @@
-"""From an estimator's parameters and a table to its fitted attributes."""
+"""From an estimator's parameters and a table to what a fit leaves: values in, a value out.
 
-import warnings
+Nothing here writes to an estimator; it takes over a `Fitted` in one step, or stays as it was.
+"""
+
 from collections.abc import Mapping
-from typing import Any
-
-from sklearn.exceptions import ConvergenceWarning
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from sk_infovae._base.seeds import draw_seed
 from sk_infovae._inference.table_model import TableModel
-from sk_infovae._model.layout import TableLayout
-from sk_infovae._model.objective import check_weights
-from sk_infovae._table.reading import (
-    all_or_nothing,
-    check_table,
-    dtype_of,
-    finite,
-    read_table,
-    to_cpu,
-)
+from sk_infovae._model.architecture import NetworkSpec
+from sk_infovae._model.domain import check_values
+from sk_infovae._model.layout import ColumnSpec, TableLayout
+from sk_infovae._table.reading import finite, read_first, read_table
+from sk_infovae._training.ahead import AheadKey, TrainedAhead
 from sk_infovae._training.hooks import SklearnCallbacks
+from sk_infovae._training.loop import train_alone
 from sk_infovae._training.net import InfoVAENet, tidy_history
-from sk_infovae._training.plan import (
-    Training,
-    check_net_params,
-    encode_rows,
-    prepare_training,
-)
-from sk_infovae._training.rows import Rows
-from sk_infovae._training.state import net_state, rebuild_net
-from sk_infovae.exceptions import PosteriorCollapseWarning
-
-FITTED = ("net_", "module_", "history_", "n_iter_", "noise_variance_")
+from sk_infovae._training.plan import TrainingPlan
+from sk_infovae._training.rows import Rows, make_rows
+from sk_infovae._training.training import Training, prepare_training
 
 
-def train_estimator(
-    estimator: Any,
-    X: Any,
+@dataclass(frozen=True)
+class Spec:
+    """All that the estimator's parameters ask for, read once and checked.
+
+    Attributes
+    ----------
+    columns : ColumnSpec
+    networks : NetworkSpec
+    plan : TrainingPlan
+    random_state : int, RandomState or None
+    one_pass : bool
+        partial_fit: one epoch over rows that may be a single one, nothing held out.
+    """
+
+    columns: ColumnSpec
+    networks: NetworkSpec
+    plan: TrainingPlan
+    random_state: Any
+    one_pass: bool = False
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any], *, one_pass: bool = False) -> Self:
+        """Read the parameters of `InfoVAETransformer`; refuse those that only fit can judge."""
+        plan = TrainingPlan.from_params(params, one_pass=one_pass)
+        columns = ColumnSpec(**{field.name: params[field.name] for field in fields(ColumnSpec)})
+        networks = NetworkSpec(**{field.name: params[field.name] for field in fields(NetworkSpec)})
+        return cls(columns, networks, plan, params["random_state"], one_pass)
+
+    @property
+    def min_rows(self) -> int:
+        """Rows that a fit needs."""
+        return 1 if self.one_pass else 2
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit leaves.
+
+    Attributes
+    ----------
+    layout : TableLayout
+    plan : TrainingPlan
+        The one that trained.
+    net : InfoVAENet
+    names : dict
+        What scikit-learn keeps of the columns: ``n_features_in_``, ``feature_names_in_``.
+    """
+
+    layout: TableLayout
+    plan: TrainingPlan
+    net: InfoVAENet
+    names: Mapping[str, Any]
+
+    @property
+    def model(self) -> TableModel:
+        """The trained module with its table."""
+        return TableModel(self.layout, self.net.plain_module, self.net.device)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The estimator's fitted attributes by name."""
+        history, model = tidy_history(self.net.epochs()), self.model
+        return {
+            **self.names,
+            "_layout": self.layout,
+            "_plan": self.plan,
+            "net_": self.net,
+            "module_": model.module,
+            "history_": history,
+            "n_iter_": len(history),
+            "noise_variance_": model.noise_variance(),
+        }
+
+    def collapse(self, cells: Any) -> str | None:
+        """What is dead in the code, by some of the rows; None where nothing is."""
+        return self.model.describe_collapse(cells, self.net.criterion_)
+
+
+FITTED = (
+    "n_features_in_", "feature_names_in_", "_layout", "_plan", "net_", "module_", "history_",
+    "n_iter_", "noise_variance_",
+)  # fmt: skip
+"""All names that `Fitted.attributes` may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows as training wants them, with the layout that they follow.
+
+    Attributes
+    ----------
+    reader : estimator
+        Knows the names of the columns.
+    layout : TableLayout
+    cells : ndarray or CSR matrix
+        Units of X, NaN where missing.
+    rows : Rows
+        The model's units.
+    """
+
+    reader: Any
+    layout: TableLayout
+    cells: Any
+    rows: Rows
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What scikit-learn keeps of the columns."""
+        known = vars(self.reader)
+        return {name: known[name] for name in FITTED[:2] if name in known}
+
+
+def lay_out(estimator: Any, X: Any, spec: Spec) -> Table:
+    """Read the first rows, and fix columns, scaling, shapes and seeds by them."""
+    reader, X, dtype = read_first(estimator, X, spec.min_rows)
+    seed = draw_seed(spec.random_state)
+    layout, cells = TableLayout.measure(X, dtype, spec.columns, spec.networks, seed)
+    return Table(reader, layout, cells, encode_rows(layout, finite(cells)))
+
+
+def read_more(estimator: Any, X: Any, spec: Spec, layout: TableLayout) -> Table:
+    """Read rows to go on with.
+
+    Raises
+    ------
+    ValueError
+        Where a parameter that sets shapes was changed since.
+    """
+    cells = read_table(estimator, layout, X, min_rows=spec.min_rows)
+    layout.check_unchanged(spec.columns, spec.networks)
+    return Table(estimator, layout, cells, encode_rows(layout, cells))
+
+
+def encode_rows(layout: TableLayout, cells: Any) -> Rows:
+    """Rows of a validated ndarray or CSR matrix in the model's units, their values checked."""
+    check_values(cells, layout.architecture.likelihoods, layout.schema.names)
+    return make_rows(cells, layout.standardizer)
+
+
+def fit_table(
+    table: Table,
+    spec: Spec,
     *,
-    resume: bool,
     X_val: Any = None,
-    one_pass: bool = False,
+    previous: InfoVAENet | None = None,
     watcher: SklearnCallbacks | None = None,
-) -> None:
-    """Lay out the table, train, keep: the estimator is as it was unless all of it works.
+    ahead: TrainedAhead | None = None,
+) -> Fitted:
+    """Train on a table.
 
     Parameters
     ----------
-    estimator : InfoVAETransformer
-    X, X_val : array-like, CSR matrix or DataFrame
-        As the user gave them.
-    resume : bool
-        Whether to go on from an earlier fit where there is one.
-    one_pass : bool
-        partial_fit: one epoch, nothing held out.
+    table : Table
+    spec : Spec
+    X_val : array-like, CSR matrix, DataFrame or None
+        Rows to validate on, as the user gave them.
+    previous : InfoVAENet or None
+        A net to go on from.
     watcher : SklearnCallbacks or None
         Tells scikit-learn's callbacks about every epoch.
+    ahead : TrainedAhead or None
+        What a search has trained in advance; this training, perhaps.
 
     Raises
     ------
     KeyboardInterrupt
-        After a Ctrl-C, with the last finished epoch kept if there is one.
+        After a Ctrl-C before the first epoch ended.
     """
-    params = checked_params(estimator)
-    with all_or_nothing(estimator):
-        previous = getattr(estimator, "net_", None) if resume else None
-        if previous is None:
-            table = lay_out(estimator, X, params, min_rows=1 if one_pass else 2)
-        else:
-            table = read_table(estimator, X, min_rows=1 if one_pass else 2)
-        layout = estimator._layout
-        layout.check_unchanged(params)
-        table_valid = None if X_val is None else read_table(estimator, X_val)
-        rows = encode_rows(layout, table)
-        valid = None if table_valid is None else encode_rows(layout, table_valid)
-        training = prepare_training(layout, params, rows, valid, previous, one_pass=one_pass)
-        net = training.run(previous, watcher)
-        if net.interrupted_ and not net.history:
-            raise KeyboardInterrupt
-        vars(estimator).update(fitted_attributes(estimator, net))
-        if not (one_pass or net.interrupted_):
-            model = TableModel(layout, net.plain_module, net.device)
-            collapse = model.describe_collapse(table, net.criterion_)
-            if collapse is not None:
-                warnings.warn(collapse, PosteriorCollapseWarning, stacklevel=3)
-    if net.interrupted_:
-        warnings.warn(
-            f"Training was interrupted; the model stands as epoch {len(net.history)} left it.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+    layout, valid = table.layout, None
+    if X_val is not None:
+        valid = encode_rows(layout, read_table(table.reader, layout, X_val))
+    elif previous is None and ahead is not None:
+        found = ahead.take(ahead_key(table, spec))
+        if found is not None:
+            return Fitted(replace(layout, seed=found.seed), spec.plan, found.net, table.names)
+    training = prepare_training(layout, spec.plan, table.rows, valid, previous)
+    net = train_alone(training, previous, watcher)
+    if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
+    return Fitted(layout, spec.plan, net, table.names)
 
 
-def checked_params(estimator: Any) -> dict[str, Any]:
-    """The estimator's parameters, those refused that only fit can judge."""
-    params = estimator.get_params(deep=False)
-    check_weights(estimator.alpha, estimator.lambd)
-    check_net_params(params["net_params"] or {})
-    return params
+def prepare_fit(estimator: Any, X: Any) -> tuple[AheadKey, Training, Table]:
+    """What ``fit(X)`` would train, not yet trained, and the key by which it will be found."""
+    spec = Spec.from_params(estimator.get_params(deep=False))
+    table = lay_out(estimator, X, spec)
+    training = prepare_training(table.layout, spec.plan, table.rows)
+    return ahead_key(table, spec), training, table
 
 
-def lay_out(estimator: Any, X: Any, params: Mapping[str, Any], min_rows: int = 2) -> Any:
-    """Read the first rows, and fix columns, scaling, shapes and seeds by them."""
-    X = to_cpu(X)
-    dtype = dtype_of(X)
-    X = check_table(estimator, X, reset=True, min_rows=min_rows)
-    for name in FITTED:
-        vars(estimator).pop(name, None)
-    seed = draw_seed(estimator.random_state)
-    estimator._layout, table = TableLayout.measure(X, dtype, params, seed)
-    return finite(table)
-
-
-def prepare_alone(estimator: Any, X: Any, encoded: dict[Any, Rows]) -> Training:
-    """What fit would train, not yet trained; ``encoded`` lends rows to other estimators on X."""
-    params = checked_params(estimator)
-    table = lay_out(estimator, X, params)
-    layout = estimator._layout
-    key = tuple(map(repr, layout.architecture.likelihoods))
-    if key not in encoded:
-        encoded[key] = encode_rows(layout, table)
-    return prepare_training(layout, params, encoded[key], None)
-
-
-def fitted_attributes(estimator: Any, net: InfoVAENet) -> dict[str, Any]:
-    """What a fit that made this net sets, by name."""
-    model = TableModel(estimator._layout, net.plain_module, net.device)
-    values = (net, model.module, tidy_history(net.epochs()), len(net.epochs()))
-    return dict(zip(FITTED, (*values, model.noise_variance()), strict=True))
-
-
-def attributes_of_copy(estimator: Any, net: InfoVAENet) -> dict[str, Any]:
-    """What fit would set if it ended now: an independent copy, in the middle of training."""
-    return fitted_attributes(estimator, rebuild_net(estimator, net_state(net)))
+def ahead_key(table: Table, spec: Spec) -> AheadKey:
+    """What decides what a training gives. Without a seed of the user's, any seed will do."""
+    seed = None if spec.random_state is None else table.layout.seed
+    return AheadKey(table.layout.architecture, spec.plan.comparable, seed, table.rows.digest)

@@ -11,6 +11,9 @@ from tqdm import tqdm
 
 from sk_infovae._training.net import InfoVAENet, detached_copy
 
+COMPACT = 0.75
+"""A stack is made smaller when no more than this part of it is still training."""
+
 
 class LastEpoch(Callback):
     """Keeps weights and optimizer state of the last epoch that ended, for the way back."""
@@ -65,6 +68,8 @@ def _fit(moments: dict[str, Any], parameter: Tensor) -> bool:
 class ProgressLine(Callback):
     """One line that shows the epoch and the terms of the objective (verbose=1)."""
 
+    line_: Any = None
+
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Open the line."""
         self.line_ = tqdm(
@@ -85,9 +90,10 @@ class ProgressLine(Callback):
         self.line_.set_postfix_str(", ".join(parts), refresh=False)
         self.line_.update()
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the line."""
-        self.line_.close()
+    def close(self) -> None:
+        """End the line, however training ended."""
+        if self.line_ is not None:
+            self.line_.close()
 
 
 class SearchLine(tqdm):
@@ -171,46 +177,54 @@ class SklearnCallbacks(Callback):
             raise KeyboardInterrupt
 
 
-class BestEpoch(Callback):
-    """Stops when the validation loss stands still, and restores the weights of the best epoch.
+class Patience(Callback):
+    """Stops models whose validation loss stands still, and keeps the weights of their best epoch.
 
-    skorch's EarlyStopping restores the last epoch that was better by the tolerance; this one
-    restores the best, and takes it from `LastEpoch`, which must come before it.
-
-    Parameters
-    ----------
-    last_epoch : LastEpoch
-    patience : int
-        Epochs in a row that are not better before training stops.
-    tol : float
-        How much lower the validation loss must be to count as better.
+    The last one to stop ends the training. A stack goes on with the others, and is made smaller
+    when no more than `COMPACT` of it still trains.
     """
-
-    def __init__(self, last_epoch: LastEpoch, patience: int, tol: float):
-        self.last_epoch = last_epoch
-        self.patience = patience
-        self.tol = tol
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Begin to count."""
-        self.best_, self.to_beat_, self.misses_, self.weights_ = math.inf, math.inf, 0, None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare with the epochs before."""
-        loss = net.history[-1, "valid_loss"]
-        if loss < self.best_:
-            self.best_, self.weights_ = loss, self.last_epoch.weights_
-        if loss < self.to_beat_:
-            self.to_beat_, self.misses_ = loss - self.tol, 0
-        else:
-            self.misses_ += 1
-        if self.misses_ == self.patience:
+        for k, member in enumerate(net.members_):
+            epoch = member.history[-1]
+            if member.done or "valid_loss" not in epoch or member.plan.patience is None:
+                continue
+            if member.watch(epoch["valid_loss"]):
+                member.best_weights = net.weights_of(k)
+        going_on = [k for k, member in enumerate(net.members_) if not member.done]
+        if not going_on:
             raise KeyboardInterrupt
+        if len(going_on) <= COMPACT * len(net.members_):
+            net.keep_models(going_on)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the best weights back."""
-        if self.weights_ is not None:
-            net.load_weights(self.weights_)
+        """Put the best weights of a lone model back."""
+        best = net.members_[0].best_weights
+        if not net.rates and best is not None:
+            net.load_weights(best)
+
+
+class Watch(Callback):
+    """Tells how a stack gets on, after each epoch.
+
+    Parameters
+    ----------
+    tell : callable
+        Told how many models took part, and how many epochs all models together have left at most.
+    """
+
+    def __init__(self, tell: Callable[[int, int], None]):
+        self.tell = tell
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Count who takes part."""
+        self.n_active_ = sum(not member.done for member in net.members_)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Count who goes on."""
+        going_on = sum(not member.done for member in net.members_)
+        self.tell(self.n_active_, going_on * (net.max_epochs - len(net.history)))
 
 
 def cosine_schedule(max_epochs: int) -> LRScheduler:

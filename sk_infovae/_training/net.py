@@ -1,7 +1,12 @@
-"""The skorch net that trains the model: skorch's loop, with whole batches and every term kept."""
+"""The skorch net that trains models: skorch's loop, with whole batches and every term kept.
 
-import math
+One loop serves a lone model and a stack of K. A stack's parameters are ``(K, ...)``, its batches
+``(K, n, n_columns)`` and its terms ``(K,)``; what is counted, judged and kept for each model stands
+in its `Member`.
+"""
+
 import threading
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,15 +15,19 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sk_infovae._model.objective import Terms
+from sk_infovae._model.objective import Terms, keep_models
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import BLOCK_CELLS
 from sk_infovae._training.interrupts import CtrlC, watch_ctrl_c
-from sk_infovae._training.rows import Batch, Rows, WholeBatches, WholeBatchLoader
-from sk_infovae.exceptions import TrainingDivergedError
-
-EXPLODED = 1e4
-"""An epoch's mean loss this many times the first batch's counts as diverged."""
+from sk_infovae._training.optimizer import RatedAdam, thin_out
+from sk_infovae._training.rows import (
+    Batch,
+    Rows,
+    SideBySide,
+    StackedRows,
+    WholeBatches,
+    WholeBatchLoader,
+)
 
 REFIT_ROWS = 4096
 """Training rows on which a likelihood sets parameters as an epoch ends."""
@@ -38,23 +47,38 @@ class InfoVAENet(NeuralNet):
     here from generators of its own, and handed to the module), and in the history: the epoch
     means of every term stand there as ``train_loss``, ``train_reconstruction``, ``train_kl`` and
     ``train_divergence``, with ``valid_`` likewise; the records of single batches go when the
-    next epoch begins.
+    next epoch begins. Of a stack, skorch's own history is the first model's.
 
     Parameters
     ----------
     n_components : int
         Latent dimension, the width of the noise.
-    seed : int
-        Seeds the shuffling and the noise.
-    earlier : list of dict
+    seeds : tuple of int
+        Seed the shuffling and the noise, of each stream of rows; one for a lone model.
+    rates : tuple of float, default=()
+        Learning rate of each model in a stack; empty for a lone model.
+    earlier : list of dict, default=()
         Epochs of the fits that this one goes on from. They stand apart while it trains, where
         skorch's schedules and others count the epochs of one fit.
+    records_batches : bool, default=False
+        Whether callbacks find each batch's loss in the history.
     """
 
-    def __init__(self, *args: Any, n_components: int, seed: int, earlier: list[Any], **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        n_components: int,
+        seeds: tuple[int, ...],
+        rates: tuple[float, ...] = (),
+        earlier: Sequence[Any] = (),
+        records_batches: bool = False,
+        **kwargs: Any,
+    ):
         self.n_components = n_components
-        self.seed = seed
+        self.seeds = seeds
+        self.rates = rates
         self.earlier = earlier
+        self.records_batches = records_batches
         super().__init__(*args, **kwargs)
 
     def epochs(self) -> list[dict[str, Any]]:
@@ -66,11 +90,21 @@ class InfoVAENet(NeuralNet):
     def initialize(self) -> "InfoVAENet":
         """Initialize as skorch does, and seed the generators."""
         super().initialize()
-        self._shuffle = torch.Generator().manual_seed(self.seed)
-        self._train_noise = torch.Generator(self.device).manual_seed(self.seed)
-        self._valid_noise = torch.Generator(self.device)
+        self._shuffle = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+        self._train_noise = self._noise_generators()
         self._ctrl_c = CtrlC()
         self.interrupted_ = False
+        return self
+
+    def _noise_generators(self) -> list[torch.Generator]:
+        return [torch.Generator(self.device).manual_seed(seed) for seed in self.seeds]
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> "InfoVAENet":
+        """skorch's own, or the one that moves each model at a rate of its own."""
+        if len(set(self.rates)) < 2:
+            return super().initialize_optimizer(triggered_directly)
+        learned = [parameter for _, parameter in self.get_all_learnable_params()]
+        self.optimizer_ = RatedAdam(learned, self.rates)
         return self
 
     @property
@@ -114,35 +148,43 @@ class InfoVAENet(NeuralNet):
         if "sampler" in kwargs:
             kwargs["batch_size"] = batch_size
         elif "batch_sampler" not in kwargs:
-            kwargs["batch_sampler"] = WholeBatches(
-                len(dataset),
-                batch_size,
-                generator=self._shuffle if kwargs.pop("shuffle", training) else None,
-                drop_last=kwargs.pop("drop_last", False),
-            )
+            shuffle, drop_last = kwargs.pop("shuffle", training), kwargs.pop("drop_last", False)
+            samplers = [
+                WholeBatches(len(dataset), batch_size, generator if shuffle else None, drop_last)
+                for generator in self._shuffle
+            ]
+            stacked = isinstance(dataset, StackedRows)
+            kwargs["batch_sampler"] = SideBySide(samplers) if stacked else samplers[0]
         # A generator of our own: DataLoader would draw its workers' seeds from the global one.
-        workers = torch.Generator().manual_seed(self.seed)
+        workers = torch.Generator().manual_seed(self.seeds[0])
         loader = WholeBatchLoader if loader is DataLoader else loader
         return loader(dataset, **{"collate_fn": _keep, "generator": workers, **kwargs})
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> Terms:
-        """The objective on one batch, with fresh noise from the generator."""
-        return self.criterion_(self.module_, *self._inputs(batch, generator), self._n_rows)
+    def terms(self, batch: Batch, generators: Sequence[torch.Generator]) -> Terms:
+        """The objective on one batch, with fresh noise from the generators."""
+        return self.criterion_(self.module_, *self._inputs(batch, generators), self._n_rows)
 
     def _inputs(
-        self, batch: Batch, generator: torch.Generator
+        self, batch: Batch, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Cells and mask on the device, and fresh noise from the generator."""
+        """Cells and mask on the device, and fresh noise: of each model, by its stream."""
         x = batch.x.to(self.device)
         mask = None if batch.mask is None else batch.mask.to(x.device, x.dtype)
-        shape = self.criterion_.noise_rows(len(x)), self.n_components
-        noise = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
-        return x, mask, noise
+        shape = self.criterion_.noise_rows(x.shape[-2]), self.n_components
+        noise = [
+            torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+            for generator in generators
+        ]
+        if not self.rates:
+            return x, mask, noise[0]
+        pick = self.stream_of_model_
+        return x[pick], None if mask is None else mask[pick], torch.stack(noise)[pick]
 
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Forward and backward on one batch."""
         terms = self.terms(batch, self._train_noise)
-        terms.loss.backward()
+        # A model's loss does not touch another's parameters.
+        (terms.loss.sum() if self.rates else terms.loss).backward()
         return {"loss": terms.loss, "y_pred": terms}
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
@@ -158,58 +200,77 @@ class InfoVAENet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        self._valid_noise.manual_seed(self.seed)
+        self._valid_noise = self._noise_generators()
         # An iterator of the user's own may draw from anything.
         rows = getattr(iterator, "dataset", None)
         self._n_rows = len(rows) if isinstance(rows, Rows) else None
-        totals, n_rows, n_batches = [0.0] * len(Terms._fields), 0, 0
+        sizes, values, batch = [], [], None
         try:
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
-                values = [term.item() for term in step["y_pred"]]
-                self._check_loss(values[0], prefix)
-                size = len(batch.x)
-                totals = [total + size * v for total, v in zip(totals, values, strict=True)]
-                n_rows, n_batches = n_rows + size, n_batches + 1
-                self.history.record_batch(prefix + "_loss", values[0])
-                self.history.record_batch(prefix + "_batch_size", size)
+                values.append(torch.stack([term.detach() for term in step["y_pred"]]))
+                sizes.append(batch.x.shape[-2])
+                if self.records_batches:
+                    self.history.record_batch(f"{prefix}_loss", values[-1][0].mean().item())
+                    self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         finally:  # an epoch that a callback stops half-way counts as far as it went
-            self.history.record(prefix + "_batch_count", n_batches)
-            for name, total in zip(Terms._fields, totals, strict=True):
-                self.history.record(f"{prefix}_{name}", total / max(n_rows, 1))
-        if training and self.plain_module.likelihood.has_closed_form:
-            self._refit(evenly_spaced(rows, batch.x.shape) if isinstance(rows, Rows) else batch)
-        self._check_epoch(totals[0] / n_rows, prefix)
+            self._record(prefix, sizes, values)
+        if training and batch is not None and self.plain_module.likelihood.has_closed_form:
+            known = isinstance(rows, Rows)
+            self._closed_form_update(evenly_spaced(rows, batch.x.shape) if known else batch)
+        self._judge(prefix)
 
-    def _refit(self, batch: Batch) -> None:
+    def _record(self, prefix: str, sizes: Sequence[int], values: list[Tensor]) -> None:
+        """Mean terms of the epoch, and the first batch's loss, of every model."""
+        weights = torch.tensor(sizes, dtype=torch.float64)
+        table = torch.zeros(1, len(Terms._fields), len(self.members_), dtype=torch.float64)
+        if values:
+            table = torch.stack(values).cpu().double().view(len(values), len(Terms._fields), -1)
+        means = torch.einsum("b,btk->kt", weights, table[: len(sizes)]) / max(1, sum(sizes))
+        for member, terms, first in zip(
+            self.members_, means.tolist(), table[0, 0].tolist(), strict=True
+        ):
+            member.record(prefix, terms, len(sizes), first)
+
+    def _judge(self, prefix: str) -> None:
+        """Look for explosions, and for weights that the last step broke."""
+        sound = [True] * len(self.members_)
+        if prefix == "train":
+            norms = [self._norms(parameter) for parameter in self.module_.parameters()]
+            sound = (torch.stack(norms) < BROKEN).all(0).view(-1).tolist()
+        for member, is_sound in zip(self.members_, sound, strict=True):
+            member.judge(prefix, is_sound)
+        if not self.rates and self.members_[0].error is not None:
+            raise self.members_[0].error
+
+    def _norms(self, parameter: Tensor) -> Tensor:
+        return parameter.detach().flatten(1 if self.rates else 0).norm(dim=-1)
+
+    def _closed_form_update(self, batch: Batch) -> None:
         """Let likelihoods set what they do not learn by gradient, for all but the training step."""
         self._set_training(False)
         x, mask, noise = self._inputs(batch, self._train_noise)
         with torch.no_grad():
-            outputs = self.module_(x, mask, noise[: len(x)]).outputs
+            outputs = self.module_(x, mask, noise[..., : x.shape[-2], :]).outputs
             self.plain_module.likelihood.closed_form_update(x, outputs, mask)
 
-    def _check_epoch(self, loss: float, prefix: str) -> None:
-        """Look for an explosion, and for weights that the last step broke; mark the best epoch.
+    def weights_of(self, k: int) -> dict[str, Tensor]:
+        """A copy of one model's weights by name, as `weights` gives those of a lone one."""
+        learned = self._learned()
+        own = {name for name, _ in learned.named_parameters()}
+        return {
+            name: (value[k] if self.rates and name in own else value).detach().clone()
+            for name, value in learned.state_dict().items()
+        }
 
-        A validation loss may be as large as it likes: a row far outside is no fault of training.
-        """
-        weights = torch.stack([p.detach().norm() for p in self.module_.parameters()])
-        exploded = prefix == "train" and abs(loss) > self._loss_limit
-        sound = bool((weights < BROKEN).all()) and not exploded
-        self._check_loss(loss if sound else math.inf, prefix)
-        # skorch's Checkpoint and others ask which epochs were the best so far.
-        self.history.record(f"{prefix}_loss_best", loss < self._best.get(prefix, math.inf))
-        self._best[prefix] = min(loss, self._best.get(prefix, math.inf))
-
-    def _check_loss(self, loss: float, prefix: str) -> None:
-        if self._loss_limit is None:
-            self._loss_limit = EXPLODED * (1 + abs(loss))
-        if math.isfinite(loss):
-            return
-        raise diverged(len(self.history), prefix, self.lr, self.batch_size, self.criterion_.lambd)
+    def keep_models(self, chosen: list[int]) -> None:
+        """Go on with some models of the stack only."""
+        thin_out(self.optimizer_, self._learned().parameters(), chosen)
+        keep_models(self.criterion_, chosen)
+        self.stream_of_model_ = self.stream_of_model_[chosen]
+        self.members_ = [self.members_[k] for k in chosen]
 
     def partial_fit(self, X: Rows, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
         """skorch's own, which a callback may stop at any moment; a Ctrl-C sets interrupted_."""
@@ -222,8 +283,6 @@ class InfoVAENet(NeuralNet):
 
     def fit_loop(self, X: Rows, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
         """skorch's loop; skorch ends it quietly at any KeyboardInterrupt."""
-        self._loss_limit: Any = None
-        self._best: dict[str, float] = {}
         try:
             return super().fit_loop(X, y, epochs, **kwargs)
         except KeyboardInterrupt as interrupt:
@@ -247,7 +306,11 @@ class InfoVAENet(NeuralNet):
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Open a record for the epoch and drop the last one's batches."""
         self.drop_batches()
-        super().on_epoch_begin(net, **kwargs)
+        active = [member for member in self.members_ if not member.done]
+        self.history_ = active[0].history
+        for member in active:
+            member.history.new_epoch()
+            member.history.record("epoch", len(member.history))
 
     def drop_batches(self) -> None:
         """Forget the single batches of the last epoch."""
@@ -259,22 +322,9 @@ class InfoVAENet(NeuralNet):
         return []
 
 
-def diverged(
-    epoch: int, prefix: str, lr: float, batch_size: int, lambd: float
-) -> TrainingDivergedError:
-    """The error of a training that went astray."""
-    return TrainingDivergedError(
-        f"Training diverged in epoch {epoch}: the {prefix} loss became NaN, infinite or "
-        f"{EXPLODED:g} times as large as at the start (lr={lr:g}, batch_size={batch_size}, "
-        f'lambd={lambd:g}). Lower lr; clip gradients with net_params={{"callbacks": '
-        "[skorch.callbacks.GradientNormClipping(gradient_clip_value=1)]}; lower lambd; look for "
-        "extreme values in X; or check an encoder or decoder of your own."
-    )
-
-
 def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Batch:
     """All rows of a data set, or as many as `REFIT_ROWS` and the memory allow."""
-    batch_size, n_columns = batch_shape
+    batch_size, n_columns = batch_shape[-2:]
     most = min(len(rows), REFIT_ROWS, max(batch_size, BLOCK_CELLS // n_columns))
     return rows.__getitems__(spread(len(rows), most))
 

@@ -1,74 +1,33 @@
-"""Put a skorch net around a module and train it."""
+"""How to train: the estimator's parameters about training, read once and checked."""
 
-import copy
 from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from numbers import Number
+from typing import Any, Self
 
 import torch
 from sklearn.base import clone
-from skorch.callbacks import LRScheduler
-from skorch.helper import predefined_split
-from skorch.history import History
+from skorch.callbacks import GradientNormClipping, LRScheduler
 
-from sk_infovae._model.domain import check_values
-from sk_infovae._model.layout import TableLayout
-from sk_infovae._model.objective import InfoVAELoss
+from sk_infovae._model.objective import InfoVAELoss, check_weights
 from sk_infovae._model.vae import VAE
-from sk_infovae._training.hooks import (
-    BestEpoch,
-    LastEpoch,
-    ProgressLine,
-    SklearnCallbacks,
-    cosine_schedule,
-    load_optimizer_state,
-    optimizer_state,
-)
-from sk_infovae._training.net import InfoVAENet, private_rng, spread
-from sk_infovae._training.rows import Rows, hold_out, make_rows
+from sk_infovae._training.clipping import ModelwiseClipping
+from sk_infovae._training.hooks import cosine_schedule
+from sk_infovae._training.net import InfoVAENet
 from sk_infovae.divergences import DIVERGENCES, Divergence
 
 OWN_KEYS = {
     "alpha", "batch_size", "criterion", "dataset", "device", "lambd", "lr", "max_epochs",
-    "module", "n_components", "seed", "train_split", "verbose", "warm_start",
+    "module", "n_components", "seeds", "rates", "earlier", "records_batches", "train_split",
+    "verbose", "warm_start",
 }  # fmt: skip
 """skorch arguments that the estimator's own parameters set."""
 
-
-START_ROWS = 100_000
-"""Rows, evenly spaced, on which is measured where training starts."""
-
-
-class LossFactory:
-    """Makes the criterion; a class, so that it survives pickling."""
-
-    def __init__(self, alpha: float, lambd: float, divergence: Divergence, n_components: int):
-        self.weights = (alpha, lambd)
-        self.divergence = divergence
-        self.n_components = n_components
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """The estimator's parameters that make this loss."""
-        alpha, lambd = self.weights
-        return {
-            "alpha": alpha,
-            "lambd": lambd,
-            "divergence": self.divergence,
-            "n_components": self.n_components,
-        }
-
-    @property
-    def is_custom(self) -> bool:
-        """Whether the divergence is the user's own."""
-        return type(self.divergence) not in DIVERGENCES.values()
-
-    def __call__(self, seed: int) -> InfoVAELoss:
-        """Return a new loss; the seed is for what the divergence itself learns."""
-        generator = torch.Generator().manual_seed(seed)
-        parameters = self.divergence.init_parameters(self.n_components, generator)
-        return InfoVAELoss(*self.weights, self.divergence, parameters)
+ELEMENTWISE = (
+    torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop, torch.optim.NAdam,
+    torch.optim.RAdam, torch.optim.Adamax, torch.optim.Adagrad, torch.optim.Adadelta,
+)  # fmt: skip
+"""Optimizers that treat each number by itself, and so each model of a stack."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +36,23 @@ class TrainingPlan:
 
     Attributes
     ----------
-    loss : LossFactory
-        Makes the criterion.
-    n_components, lr, batch_size, device, verbose, net_params
+    alpha, lambd, divergence
+        The objective; the divergence an instance of the plan's own.
+    lr, batch_size, device, verbose, net_params, tol
         As in `InfoVAETransformer`; device resolved.
     max_epochs : int
         Passes over the rows.
     patience : int or None
         Epochs without a better validation loss before training stops; None never stops.
-    tol : float
-        What counts as better, in nats.
+    validation_fraction : float
+        Part of the rows that is held out; 0 for none.
     anneal : bool
         Whether the learning rate follows half a cosine to 0 over the epochs.
     """
 
-    loss: LossFactory
-    n_components: int
+    alpha: float
+    lambd: float
+    divergence: Divergence
     lr: float
     batch_size: int
     device: str
@@ -101,39 +61,106 @@ class TrainingPlan:
     max_epochs: int
     patience: int | None
     tol: float
+    validation_fraction: float
     anneal: bool
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any], *, one_pass: bool = False) -> "TrainingPlan":
-        """Read the plan off the estimator's parameters; ``one_pass`` is partial_fit's."""
-        divergence = params["divergence"]
+    def from_params(cls, params: Mapping[str, Any], *, one_pass: bool = False) -> Self:
+        """Read the plan off the estimator's parameters; ``one_pass`` is partial_fit's.
+
+        Raises
+        ------
+        ValueError
+            For weights outside their region, keys of net_params that double a parameter, and a
+            device that this machine does not have.
+        """
+        check_weights(params["alpha"], params["lambd"])
+        check_net_params(params["net_params"] or {})
+        divergence, stops = params["divergence"], params["early_stopping"]
         if isinstance(divergence, str):
             divergence = DIVERGENCES[divergence]()
         return cls(
-            loss=LossFactory(
-                params["alpha"], params["lambd"], clone(divergence), params["n_components"]
-            ),
-            n_components=params["n_components"],
+            alpha=params["alpha"],
+            lambd=params["lambd"],
+            divergence=clone(divergence),
             lr=params["lr"],
             batch_size=params["batch_size"],
             device=resolve_device(params["device"]),
             verbose=int(params["verbose"]),
-            net_params=params["net_params"] or {},
+            net_params={
+                key: clone(v, safe=False) for key, v in (params["net_params"] or {}).items()
+            },
             max_epochs=1 if one_pass else params["max_epochs"],
-            patience=params["n_iter_no_change"] if params["early_stopping"] else None,
+            patience=params["n_iter_no_change"] if stops else None,
             tol=params["tol"],
+            validation_fraction=params["validation_fraction"] if stops and not one_pass else 0.0,
             anneal=not one_pass,
         )
 
-    def make_net(self, module: VAE, seed: int, own: list[Any] | None = None) -> InfoVAENet:
-        """Compose and initialize the net around the module.
+    @property
+    def is_custom(self) -> bool:
+        """Whether the divergence is the user's own."""
+        return type(self.divergence) not in DIVERGENCES.values()
+
+    @property
+    def can_stack(self) -> bool:
+        """Whether other models can train in the same step: all but callbacks, loaders and such."""
+        optimizer = self.net_params.get("optimizer", torch.optim.Adam)
+        settings = {k: v for k, v in self.net_params.items() if k not in ("optimizer", "callbacks")}
+        return (
+            not self.is_custom
+            and optimizer in ELEMENTWISE
+            and all(k.startswith("optimizer__") and is_plain(v) for k, v in settings.items())
+            and all(map(can_clip, self.callbacks))
+        )
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """Those of net_params."""
+        given = self.net_params.get("callbacks") or []
+        return [] if given == "disable" else list(given)
+
+    @property
+    def comparable(self) -> "TrainingPlan":
+        """The plan in a form that equals every other that trains alike, on whatever device."""
+        callbacks = [vars(one) if can_clip(one) else one for one in self.callbacks]
+        net_params = {**self.net_params, "callbacks": callbacks}
+        return replace(self, verbose=0, device="", net_params=net_params)
+
+    @property
+    def shared(self) -> "TrainingPlan":
+        """What the plans of a stack have in common; all else is each model's own."""
+        numbers = dict.fromkeys(self.divergence.stackable_values(), ...)
+        return replace(
+            self.comparable,
+            device=self.device,
+            alpha=0.0,
+            lambd=0.0,
+            divergence=self.divergence.replaced(numbers),
+            # A rate of a model's own is the default optimizer's art.
+            lr=self.lr if "optimizer" in self.net_params else 0.0,
+            patience=None,
+            tol=0.0,
+            validation_fraction=0.0,
+        )
+
+    def make_loss(self, n_components: int, seed: int) -> InfoVAELoss:
+        """A new loss; the seed is for what the divergence itself learns."""
+        generator = torch.Generator().manual_seed(seed)
+        parameters = self.divergence.init_parameters(n_components, generator)
+        return InfoVAELoss(self.alpha, self.lambd, self.divergence, parameters)
+
+    def make_net(self, module: VAE, loss: InfoVAELoss, n_components: int, **own: Any) -> InfoVAENet:
+        """Compose and initialize the net around module and loss, which may be stacks.
 
         Callbacks run in the order schedule, those of net_params, our own. What net_params holds is
         cloned, never changed.
         """
         given = {key: clone(value, safe=False) for key, value in self.net_params.items()}
-        extra = given.pop("callbacks", None) or []
-        extra = [] if extra == "disable" else extra
+        given.pop("callbacks", None)
+        extra, hooks = clone(self.callbacks, safe=False), own.pop("hooks", [])
+        if len(own.get("rates", ())) > 1:
+            extra = [ModelwiseClipping(**one.get_params()) for one in extra]
         schedule = []
         if self.anneal and not any(_is_schedule(callback) for callback in extra):
             schedule = [("lr_schedule", cosine_schedule(self.max_epochs))]
@@ -141,145 +168,37 @@ class TrainingPlan:
             given = {"optimizer": torch.optim.Adam, "optimizer__fused": True, **given}
         net = InfoVAENet(
             module=module,
-            criterion=self.loss,
-            criterion__seed=seed,
-            n_components=self.n_components,
-            seed=seed,
-            earlier=[],
+            criterion=loss,
+            n_components=n_components,
             lr=self.lr,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             device=self.device,
             verbose=self.verbose,
             train_split=None,
-            callbacks=[*schedule, *extra, *(own or [])],
+            callbacks=[*schedule, *extra, *hooks],
+            records_batches=bool(extra),
+            **own,
             **given,
         )
         return net.initialize()
 
-    def train(
-        self,
-        module: VAE,
-        seed: int,
-        rows: Rows,
-        valid: Rows | None,
-        previous: InfoVAENet | None = None,
-        watcher: SklearnCallbacks | None = None,
-    ) -> InfoVAENet:
-        """Train the module on the rows and return its net.
 
-        ``previous`` lends its history and the state of its optimizer. After a Ctrl-C the net
-        stands where the last finished epoch left it, and ``net.interrupted_`` is True.
-        """
-        last_epoch = LastEpoch()
-        own: list[Any] = [("last_epoch", last_epoch)]
-        if valid is not None and self.patience is not None:
-            own.append(("best_epoch", BestEpoch(last_epoch, self.patience, self.tol)))
-        if watcher is not None:
-            own.append(("sklearn_callbacks", watcher))
-        if self.verbose:
-            own.append(("progress_line", ProgressLine()))
-        net = self.make_net(module, seed, own)
-        if previous is not None:
-            net.earlier = previous.epochs()
-            net.load_weights(previous.weights())
-            if type(previous.optimizer_) is type(net.optimizer_):
-                load_optimizer_state(net, optimizer_state(previous))
-        net.train_split = None if valid is None else predefined_split(valid)
-        net.partial_fit(rows)
-        if net.interrupted_:
-            last_epoch.restore(net)
-        net.drop_batches()
-        net.history_, net.earlier = History(net.epochs()), []
-        # These hold rows, or copies of the weights.
-        net.train_split, net.callbacks = None, []
-        net.callbacks_ = [pair for pair in net.callbacks_ if pair not in own]
-        net._set_training(False)
-        return net
+def can_clip(callback: Any) -> bool:
+    """Whether a callback only clips gradients, which a stack can do for each model."""
+    return type(callback) is GradientNormClipping
+
+
+def is_plain(value: Any) -> bool:
+    """A number, a name, or a tuple of such: what compares by value."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, Number | str)
 
 
 def _is_schedule(callback: Any) -> bool:
     callback = callback[1] if isinstance(callback, tuple) else callback
     return isinstance(callback, LRScheduler) or callback is LRScheduler
-
-
-@dataclass(frozen=True, eq=False)
-class Training:
-    """All that one fit needs, ready to start: alone by `run`, or with others in a stack.
-
-    Attributes
-    ----------
-    plan : TrainingPlan
-    module : VAE
-        Freshly drawn, or a copy of a trained one.
-    seed : int
-        Of shuffling and noise.
-    rows, valid : Rows
-        Training and validation rows (or None).
-    draws_globally : bool
-        Whether a part of the user's own may draw from torch's global generators, dropout say.
-    """
-
-    plan: TrainingPlan
-    module: VAE
-    seed: int
-    rows: Rows
-    valid: Rows | None
-    draws_globally: bool
-
-    def run(
-        self, previous: InfoVAENet | None = None, watcher: SklearnCallbacks | None = None
-    ) -> InfoVAENet:
-        """Train the module; ``previous`` and ``watcher`` as in `TrainingPlan.train`."""
-        with private_rng(self.seed, self.plan.device) if self.draws_globally else nullcontext():
-            return self.plan.train(self.module, self.seed, self.rows, self.valid, previous, watcher)
-
-
-def encode_rows(layout: TableLayout, table: Any) -> Rows:
-    """Rows of a validated ndarray or CSR matrix in the model's units, their values checked."""
-    likelihoods = layout.architecture.likelihoods
-    check_values(table, likelihoods, layout.schema.names)
-    return make_rows(table, layout.standardizer)
-
-
-def prepare_training(
-    layout: TableLayout,
-    params: Mapping[str, Any],
-    rows: Rows,
-    valid: Rows | None,
-    previous: InfoVAENet | None = None,
-    *,
-    one_pass: bool = False,
-) -> Training:
-    """Hold out rows, build or copy the module, and say how to train it.
-
-    Parameters
-    ----------
-    layout : TableLayout
-    params : mapping
-        The estimator's parameters.
-    rows, valid : Rows
-        Without valid, a part of rows is held out where params ask for it.
-    previous : InfoVAENet or None
-        A net to go on from; it is copied, so that a failure leaves it alone.
-    one_pass : bool
-        partial_fit: one epoch, nothing held out, constant learning rate.
-    """
-    if valid is None and params["early_stopping"] and not one_pass:
-        rows, valid = hold_out(rows, params["validation_fraction"], layout.seed_for("split"))
-    if previous is None:
-        n_epochs = 0
-        with private_rng(layout.seed_for("weights"), "cpu"):
-            module = layout.architecture.build()
-        if module.is_measured:
-            some = rows.__getitems__(spread(len(rows), START_ROWS))
-            module.init_from_data(some.x, some.mask)
-    else:
-        n_epochs = len(previous.history)
-        module = copy.deepcopy(previous.plain_module)
-    plan = TrainingPlan.from_params(params, one_pass=one_pass)
-    custom = layout.architecture.is_custom or plan.loss.is_custom
-    return Training(plan, module, layout.seed_for("train", n_epochs), rows, valid, custom)
 
 
 def check_net_params(net_params: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Rows of a table as whole batches: one slice a batch, not one Python call a row."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,17 @@ class Rows(Dataset):
         mask = None if self.mask is None else self.mask.index_select(0, rows)
         return Batch(self.x.index_select(0, rows), mask)
 
+    @property
+    def identity(self) -> tuple[int, bytes]:
+        """Which table, and which of its rows."""
+        return id(self.x), self.chosen.numpy().tobytes()
+
+    @property
+    def digest(self) -> str:
+        """Of everything that training sees of these rows, by content."""
+        parts = [self.x, self.chosen] + ([] if self.mask is None else [self.mask])
+        return digest([part.numpy() for part in parts])
+
     def subset(self, positions: Tensor) -> "Rows":
         """The data set of some of these rows, without a copy of the table."""
         return Rows(self.x, self.mask, self.chosen[positions])
@@ -61,15 +73,66 @@ class SparseRows(Rows):
         self.standardizer = standardizer
         self.chosen = chosen
 
+    mask = None
+
+    @property
+    def identity(self) -> tuple[int, bytes]:
+        """Which table, and which of its rows."""
+        return id(self.X), self.chosen.numpy().tobytes()
+
     def __getitems__(self, indices: Any) -> Batch:
         """Encode the chosen rows."""
         rows = self.chosen[torch.as_tensor(indices)].numpy()
         x, mask = self.standardizer.encode(self.X[rows], np.float32)
         return Batch(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask))
 
+    @property
+    def digest(self) -> str:
+        """Of everything that training sees of these rows, by content."""
+        table = [self.X.data, self.X.indices, self.X.indptr]
+        units = [self.standardizer.centre, self.standardizer.scale, self.standardizer.fill]
+        return digest([*table, *units, self.chosen.numpy()])
+
     def subset(self, positions: Tensor) -> "SparseRows":
         """The data set of some of these rows, without a copy of the table."""
         return SparseRows(self.X, self.standardizer, self.chosen[positions])
+
+
+class StackedRows(Rows):
+    """Data sets of one length side by side: a batch is ``(n_sets, n, n_columns)``.
+
+    Parameters
+    ----------
+    parts : sequence of Rows
+    """
+
+    def __init__(self, parts: Sequence[Rows]):
+        self.parts = list(parts)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitems__(self, indices: Any) -> Batch:
+        """Slice a batch of each set: of its own rows ``(n_sets, n)``, or of the same ``(n,)``."""
+        indices = torch.as_tensor(indices).expand(len(self.parts), -1)
+        pairs = zip(self.parts, indices, strict=True)
+        batches = [part.__getitems__(own) for part, own in pairs]
+        x = torch.stack([batch.x for batch in batches])
+        if all(batch.mask is None for batch in batches):
+            return Batch(x, None)
+        masks = [
+            torch.ones_like(b.x, dtype=torch.bool) if b.mask is None else b.mask for b in batches
+        ]
+        return Batch(x, torch.stack(masks))
+
+
+def digest(arrays: Sequence[NDArray[Any]]) -> str:
+    """A fingerprint of arrays: their types, shapes and bytes."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(repr((array.dtype, array.shape)).encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def make_rows(X: Any, standardizer: Standardizer) -> Rows:
@@ -151,3 +214,22 @@ class WholeBatches(Sampler):
             else torch.randperm(self.n_rows, generator=self.generator)
         )
         yield from order[: sum(self.sizes)].split(self.sizes)
+
+
+class SideBySide(Sampler):
+    """Batch sampler of ``(n_sets, n)`` indices, each set in the order of its own sampler.
+
+    Parameters
+    ----------
+    samplers : sequence of WholeBatches
+        Of equal lengths.
+    """
+
+    def __init__(self, samplers: Sequence[WholeBatches]):
+        self.samplers = list(samplers)
+
+    def __len__(self) -> int:
+        return len(self.samplers[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(torch.stack, zip(*self.samplers, strict=True))

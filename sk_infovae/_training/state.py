@@ -1,5 +1,6 @@
-"""The state of a fitted estimator: arrays and a description, from which the net is rebuilt."""
+"""The state of a net: arrays and a description, from which it is rebuilt."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from skorch.history import History
 from torch import Tensor
 
+from sk_infovae._model.architecture import Architecture
 from sk_infovae._training.hooks import load_optimizer_state, optimizer_state
 from sk_infovae._training.net import InfoVAENet, private_rng
 from sk_infovae._training.plan import TrainingPlan, resolve_device
@@ -20,31 +22,32 @@ def net_state(net: InfoVAENet) -> dict[str, Any]:
         "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
         "optimizer_class": type(net.optimizer_).__name__,
         "history": net.epochs(),
-        "seed": net.seed,
-        "loss": net.criterion.description,
+        "seed": net.seeds[0],
     }
 
 
-def rebuild_net(estimator: Any, state: dict[str, Any]) -> InfoVAENet:
-    """Build the net that `net_state` described, to go on with the estimator's parameters.
+def rebuild_net(
+    architecture: Architecture, plan: TrainingPlan, state: dict[str, Any]
+) -> InfoVAENet:
+    """Build the net that `net_state` described, by the plan that trained it.
 
     A device that this machine does not have is replaced by the CPU.
     """
-    # The loss is that of the fit, whatever parameters were set since.
-    params = {**estimator.get_params(deep=False), **state["loss"]}
     try:
-        resolve_device(params["device"])
+        resolve_device(plan.device)
     except ValueError:
-        params["device"] = "cpu"
+        plan = replace(plan, device="cpu")
     with private_rng(0, "cpu"):
-        module = estimator._layout.architecture.build()
-    net = TrainingPlan.from_params(params).make_net(module, state["seed"])
+        module = architecture.build()
+    loss = plan.make_loss(architecture.n_components, state["seed"])
+    net = plan.make_net(module, loss, architecture.n_components, seeds=(state["seed"],))
     net.load_weights(_to_torch(state["weights"]))
     if type(net.optimizer_).__name__ == state["optimizer_class"]:
         load_optimizer_state(
             net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}
         )
     net.history_ = History(state["history"])
+    net.callbacks = []
     net._set_training(False)
     return net
 

@@ -8,15 +8,18 @@ from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.utils import indexable
 
-from sk_infovae.model_selection.candidates import CandidateFitter
+from sk_infovae._base.warn import warn_user
+from sk_infovae._training.ahead import TrainedAhead
+from sk_infovae.exceptions import PosteriorCollapseWarning
+from sk_infovae.model_selection.candidates import CandidateTrainer, find_vae
 
 
 class _TrainedTogether:
     """Overrides of a search class: everything but the training is scikit-learn's own.
 
-    The search clones its estimator once before it starts, once for each candidate and split, in
-    their order, and once for the refit. It is given an estimator whose clones, while candidates
-    are evaluated, are the ones that were fitted in advance.
+    Before candidates are evaluated, those that can share a stack are trained, and laid out by what
+    they were trained on. Clones of the transformer know where (`TrainedAhead`): a fit that finds
+    its training there takes it, any other trains alone, whatever scikit-learn clones and when.
     """
 
     estimator: Any
@@ -41,43 +44,43 @@ class _TrainedTogether:
             The search with ``cv_results_`` and, where refit asks for it, ``best_estimator_``.
         """
         self._validate_params()  # type: ignore[attr-defined]
-        template, cv = self.estimator, self.cv
-        self._ready, self._given = [], (X, y, params)
+        template, cv, ahead = self.estimator, self.cv, TrainedAhead()
         # One splitter for the whole search, also where cv can be read only once.
         self.cv = check_cv(cv, y, classifier=is_classifier(template))
-        self.estimator = handed = clone(template)
-        handed.__sklearn_clone__ = lambda: handed
+        self.estimator = _carrying(template, ahead)
+        self._given = (X, y, params, ahead)
         try:
-            return super().fit(X, y, **params)  # type: ignore[misc]
+            super().fit(X, y, **params)  # type: ignore[misc]
         finally:
-            del handed.__sklearn_clone__  # the default scorer keeps this estimator
+            ahead.clear()
             self.estimator, self.cv = template, cv
-            del self._ready, self._given
+            del self._given
+        _put_down(getattr(self, "best_estimator_", None))
+        if ahead.collapsed:
+            warn_user(_summary(ahead.collapsed), PosteriorCollapseWarning)
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is at hand while a search runs: workers are sent the search itself."""
         inherited: Any = super()
         state = dict(inherited.__getstate__())
-        if state.pop("_given", None) is not None:
-            del state["_ready"]
-            state["estimator"] = clone_of(state["estimator"])
+        state.pop("_given", None)
         return state
 
     def _run_search(self, evaluate_candidates: Any, *, callback_ctx: Any = None) -> None:
-        handed, template = self.estimator, clone_of(self.estimator)
-        X, y, params = self._given
+        X, y, params, ahead = self._given
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         splits = FixedSplits(list(self.cv.split(X, y, **routed.splitter.split)))
-        handed.__sklearn_clone__ = lambda: self._ready.pop() if self._ready else clone_of(template)
 
         def evaluate(candidates: Any, **kwargs: Any) -> Any:
             candidates, start = list(candidates), time.perf_counter()
             # Parameters of the estimator's fit are for scikit-learn to route.
             if not routed.estimator.fit:
                 shown = self.verbose > 0
-                fitter = CandidateFitter(template, X, y, splits.splits, self.n_jobs, shown)
-                self._ready = fitter.fit(candidates)[::-1]
+                CandidateTrainer(
+                    self.estimator, X, y, splits.splits, ahead, self.n_jobs, shown
+                ).train(candidates)
             share = (time.perf_counter() - start) / max(1, len(candidates) * len(splits.splits))
             results = evaluate_candidates(candidates, cv=splits, **kwargs)
             results["mean_fit_time"] += share
@@ -99,9 +102,29 @@ class FixedSplits:
         return iter(self.splits)
 
 
-def clone_of(estimator: Any) -> Any:
-    """A clone by scikit-learn's own rules, whatever hangs on the instance."""
-    return type(estimator).__sklearn_clone__(estimator)
+def _carrying(template: Any, ahead: TrainedAhead) -> Any:
+    """A clone whose transformer, and every clone of it, looks for its training in ``ahead``."""
+    estimator = clone(template)
+    vae, _ = find_vae(estimator)
+    if vae is not None:
+        vae._trained_ahead = ahead
+    return estimator
+
+
+def _put_down(estimator: Any) -> None:
+    """Let go of what a search laid out."""
+    vae, _ = find_vae(estimator)
+    if vae is not None:
+        vae.__dict__.pop("_trained_ahead", None)
+
+
+def _summary(collapsed: list[str]) -> str:
+    """One warning for all fits of a search whose code is empty somewhere."""
+    return (
+        f"{len(collapsed)} fits of this search left latent dimensions dead, or a decoder that "
+        "ignores the code. Their scores count as they are; the search has weighed them. The first "
+        f"of them: {collapsed[0].split('. ')[0]}. Fit a candidate alone to see what would mend it."
+    )
 
 
 class InfoVAEGridSearchCV(_TrainedTogether, GridSearchCV):
@@ -110,17 +133,17 @@ class InfoVAEGridSearchCV(_TrainedTogether, GridSearchCV):
     Takes every parameter and has every attribute of scikit-learn's class, and gives the same
     ``cv_results_`` up to rounding (``mean_fit_time`` is each fit's share of the whole). Candidates
     and folds whose networks have the same shape (equal n_components, widths, number of rows, batch
-    size, epochs and kind of divergence) take each step together, `torch.func.vmap` turning their
-    layers into batched products. They may differ in alpha, lambd, lr, seed, stopping rule, and in
-    numbers that only weigh D (``divergence__bandwidth`` of MMD and KSD, ``gradient_penalty`` of
-    Adversarial). What can't be stacked is fitted as scikit-learn does, over ``n_jobs``: other
-    estimators, ``net_params``, callbacks of scikit-learn, networks or divergences of the user's
-    own, CSR tables, a refitted noise scale.
+    size, epochs and kind of divergence) take each step together, layer by layer in one batched
+    product. They may differ in alpha, lambd, lr, seed, stopping rule, and in numbers that only
+    weigh D (``divergence__bandwidth`` of MMD and KSD, ``gradient_penalty`` of Adversarial). What
+    can't be stacked is fitted as scikit-learn does, over ``n_jobs``: other estimators, networks or
+    divergences of the user's own, callbacks, and ``net_params`` but for optimizers that treat each
+    number by itself, their settings, and `skorch.callbacks.GradientNormClipping`.
 
-    The estimator is an `InfoVAETransformer`, or a Pipeline with one as a step: the steps before it
-    are fitted once per split for all candidates that share them, the steps behind it per candidate
-    over ``n_jobs``. Early stopping is each candidate's own; one that diverges costs itself only
-    (``error_score``). A stack takes at most a gigabyte of memory; larger groups go in parts.
+    The estimator is an `InfoVAETransformer`, or a Pipeline with one as a step; the steps before and
+    behind it are scikit-learn's to fit, over ``n_jobs``. Early stopping is each candidate's own;
+    one that diverges costs itself only (``error_score``). A stack takes at most a gigabyte of
+    memory; larger groups go in parts.
 
     Parameters
     ----------

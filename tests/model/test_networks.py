@@ -7,6 +7,7 @@ from torch import nn
 from sk_infovae._model.inputs import EncoderInputs
 from sk_infovae._model.networks import (
     ACTIVATIONS,
+    Linear,
     SkipDecoder,
     check_shapes,
     default_decoder,
@@ -98,7 +99,7 @@ def test_hidden_layers_bend_the_map():
 def test_activation_stands_between_layers_and_not_after_the_last(name):
     network = mlp(3, (4, 4), 2, ACTIVATIONS[name])
     kinds = [type(layer) for layer in network]
-    assert kinds == [nn.Linear, ACTIVATIONS[name], nn.Linear, ACTIVATIONS[name], nn.Linear]
+    assert kinds == [Linear, ACTIVATIONS[name], Linear, ACTIVATIONS[name], Linear]
 
 
 # Their shapes are checked

@@ -1,0 +1,187 @@
+"""Train one model, or many of one shape as one batched network.
+
+alpha, lambd, learning rates, bandwidths of D, seeds and rows change no shape, so the candidates and
+folds of a search can take each step together. A lone fit is the same loop with one model. One that
+stops or diverges leaves the stack and touches no other.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from typing import Any
+
+import torch
+from skorch.helper import predefined_split
+from skorch.history import History
+
+from sk_infovae._model.networks import stack_modules
+from sk_infovae._model.objective import stack_losses
+from sk_infovae._training.hooks import (
+    LastEpoch,
+    Patience,
+    ProgressLine,
+    SklearnCallbacks,
+    Watch,
+    load_optimizer_state,
+    optimizer_state,
+)
+from sk_infovae._training.member import Member
+from sk_infovae._training.net import InfoVAENet, private_rng
+from sk_infovae._training.rows import Rows, StackedRows
+from sk_infovae._training.training import Training
+from sk_infovae.exceptions import TrainingDivergedError
+
+
+def train_alone(
+    training: Training,
+    previous: InfoVAENet | None = None,
+    watcher: SklearnCallbacks | None = None,
+) -> InfoVAENet:
+    """Train one model and return its net.
+
+    Parameters
+    ----------
+    training : Training
+    previous : InfoVAENet or None
+        Lends its history and the state of its optimizer.
+    watcher : SklearnCallbacks or None
+        Tells scikit-learn's callbacks about every epoch.
+
+    Returns
+    -------
+    net : InfoVAENet
+        After a Ctrl-C it stands where the last finished epoch left it, and ``interrupted_`` is
+        True.
+
+    Raises
+    ------
+    TrainingDivergedError
+    """
+    plan, last_epoch, line = training.plan, LastEpoch(), ProgressLine()
+    hooks: list[Any] = [("last_epoch", last_epoch), ("patience", Patience())]
+    if watcher is not None:
+        hooks.append(("sklearn_callbacks", watcher))
+    if plan.verbose:
+        hooks.append(("progress_line", line))
+    net = assemble([training], hooks)
+    if previous is not None:
+        net.earlier = previous.epochs()
+        net.load_weights(previous.weights())
+        if type(previous.optimizer_) is type(net.optimizer_):
+            load_optimizer_state(net, optimizer_state(previous))
+    own_draws = private_rng(training.seed, plan.device)
+    with own_draws if training.draws_globally else nullcontext(), closing(line):
+        run(net, training.rows, training.valid)
+    if net.interrupted_:
+        last_epoch.restore(net)
+    return settle(net, net.epochs(), hooks)
+
+
+def train_together(
+    trainings: Sequence[Training], tell: Callable[[int, int], None] | None = None
+) -> list[InfoVAENet | TrainingDivergedError]:
+    """Train models with equal keys in one stack, each as it would be trained alone.
+
+    A training that diverges yields its error instead of a net. ``tell`` is told after each epoch
+    how many models took part, and how many epochs all models together have left at most.
+    """
+    hooks: list[Any] = [("patience", Patience())]
+    if tell is not None:
+        hooks.append(("watch", Watch(tell)))
+    net = assemble(trainings, hooks)
+    members = list(net.members_)
+    # Freeing a block of this size makes glibc keep the pages of large tensors from one step to the
+    # next; to get them anew each time costs a fifth of the time.
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+    run(net, *stacked_rows(trainings))
+    if net.interrupted_:
+        raise KeyboardInterrupt
+    for k, member in enumerate(net.members_):
+        if member.best_weights is None and member.error is None:
+            member.best_weights = net.weights_of(k)
+    pairs = zip(members, trainings, strict=True)
+    return [member.error or lone_net(training, member) for member, training in pairs]
+
+
+def assemble(trainings: Sequence[Training], hooks: list[Any]) -> InfoVAENet:
+    """The net of one model, or of a stack, about to begin."""
+    first, n_components = trainings[0], trainings[0].architecture.n_components
+    losses = [one.plan.make_loss(n_components, one.seed) for one in trainings]
+    if len(trainings) == 1:
+        seeds, own = (first.seed,), {}
+        module, loss = first.module, losses[0]
+    else:
+        of_model, streams = streams_of(trainings)
+        seeds = tuple(one.seed for one in streams)
+        own = {"rates": tuple(one.plan.lr for one in trainings)}
+        module = stack_modules([one.module for one in trainings])
+        loss = stack_losses(losses, first.plan.device)
+    net = first.plan.make_net(module, loss, n_components, seeds=seeds, hooks=hooks, **own)
+    if own:
+        net.stream_of_model_ = torch.tensor(of_model, device=net.device)
+    net.members_ = [Member(one.plan) for one in trainings]
+    net.history_ = net.members_[0].history
+    return net
+
+
+def streams_of(trainings: Sequence[Training]) -> tuple[list[int], list[Training]]:
+    """Which stream of batches and noise feeds each model, and a training for each stream.
+
+    Models on the same rows in the same order share one.
+    """
+    keys, of_model, streams = [], [], []
+    for training in trainings:
+        sets = [one for one in (training.rows, training.valid) if one is not None]
+        key = (training.seed, *(part for rows in sets for part in rows.identity))
+        if key not in keys:
+            keys.append(key)
+            streams.append(training)
+        of_model.append(keys.index(key))
+    return of_model, streams
+
+
+def stacked_rows(trainings: Sequence[Training]) -> tuple[Rows, Rows | None]:
+    """Rows of all streams side by side, for training and for validation."""
+    _, streams = streams_of(trainings)
+    valid = [one.valid for one in streams if one.valid is not None]
+    return StackedRows([one.rows for one in streams]), StackedRows(valid) if valid else None
+
+
+def run(net: InfoVAENet, rows: Rows, valid: Rows | None) -> None:
+    """skorch's loop over the epochs."""
+    net.train_split = None if valid is None else predefined_split(valid)
+    net.partial_fit(rows)
+    net.train_split = None  # it holds rows
+
+
+def settle(net: InfoVAENet, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:
+    """The net without what only training needs."""
+    net.drop_batches()
+    net.history_, net.earlier = History(epochs), []
+    # These may hold rows, or copies of the weights.
+    net.callbacks, net.members_ = [], []
+    net.callbacks_ = [pair for pair in net.callbacks_ if pair not in hooks]
+    net._set_training(False)
+    return net
+
+
+def lone_net(training: Training, member: Member) -> InfoVAENet:
+    """The net that a fit alone would have left, but for the optimizer's moments."""
+    assert member.best_weights is not None
+    net = assemble([training], [])
+    net.load_weights(member.best_weights)
+    return settle(net, member.history, [])
+
+
+def seconds_per_epoch(trainings: Sequence[Training]) -> float:
+    """What an epoch of one model takes in the stack of these, by steps that are then forgotten."""
+    net, (rows, _) = assemble(trainings, []), stacked_rows(trainings)
+    net._n_rows, seconds = len(rows), []
+    batches = net.get_iterator(rows, training=True)
+    batch = next(iter(batches))
+    net._set_training(True)
+    for _ in range(3):  # the first one also warms up
+        start = time.perf_counter()
+        net.train_step(batch)["loss"].tolist()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) * len(batches) / len(trainings)
