@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sk_infovae._base.gaussian import LOG_2PI
 from sk_infovae.likelihoods.base import Likelihood
 
-LOG_2PI = math.log(2 * math.pi)
 MIN_ROWS = 32
 """Rows that an optimal noise is measured on at least; fewer would say far too little."""
 
