@@ -83,7 +83,9 @@ def test_the_optimal_variance_is_the_mean_squared_error(shared, masked):
     likelihood = Gaussian("optimal", shared=shared)
     x, outputs, mask = batch()
     mask = mask if masked else torch.ones_like(mask)
-    found = likelihood.closed_form_update(x, outputs, {}, mask if masked else None)
+    found = likelihood.closed_form_update(
+        x, outputs, likelihood.init_parameters(3), mask if masked else None
+    )
     variance = likelihood.noise_variance(found).expand(3)
     np.testing.assert_allclose(variance, squared_errors(x, outputs, mask, shared), rtol=1e-12)
 
@@ -93,7 +95,8 @@ def test_the_optimal_variance_maximises_the_likelihood(shared):
     """Of every parameter: the slope is 0, and a step to either side costs a second order."""
     likelihood = Gaussian("optimal", shared=shared)
     x, outputs, mask = batch()
-    best = likelihood.closed_form_update(x, outputs, {}, mask)["log_variance"].requires_grad_()
+    best = likelihood.closed_form_update(x, outputs, likelihood.init_parameters(3), mask)
+    best = best["log_variance"].requires_grad_()
     top = likelihood.log_prob(x, outputs, {"log_variance": best}, mask).sum()
     (slope,) = torch.autograd.grad(top, best)
     torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-9)
@@ -155,13 +158,10 @@ def test_a_perfect_batch_stops_at_the_floor(shared):
     likelihood = Gaussian("optimal", shared=shared, floor=0.01)
     x, _, mask = batch()
     mask[:, 1] = 0
-    variance = likelihood.noise_variance(likelihood.closed_form_update(x, x, {}, mask))
+    best = likelihood.closed_form_update(x, x, likelihood.init_parameters(3), mask)
+    variance = likelihood.noise_variance(best)
     torch.testing.assert_close(variance, torch.full_like(variance, 0.01), rtol=2e-3, atol=0)
-    assert (
-        likelihood.log_prob(x, x, likelihood.closed_form_update(x, x, {}, mask), mask)
-        .isfinite()
-        .all()
-    )
+    assert likelihood.log_prob(x, x, best, mask).isfinite().all()
 
 
 # The optimal scale of a fit

@@ -1,9 +1,17 @@
-"""The encoder's distribution q(z|x) = N(mean, diag exp(log_variance))."""
+"""Gaussian arithmetic: the prior N(0, I) and q(z|x) = N(mean, diag exp(log_variance))."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def standard_normal_log_density(z: Tensor) -> Tensor:
+    """log N(z; 0, I) = -1/2 (|z|^2 + d log 2 pi) for z ``(..., d)``, nats."""
+    return -0.5 * (z.square().sum(-1) + z.shape[-1] * LOG_2PI)
 
 
 class Posterior(NamedTuple):

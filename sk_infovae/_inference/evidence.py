@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.gaussian import Posterior, standard_normal_log_density
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import Standardizer
 
-LOG_2PI = math.log(2 * math.pi)
 GAUSS_NEWTON_STEPS = 12
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.0625)
 PROMISE = 1e-6
@@ -64,7 +63,7 @@ class GaussianProposal(NamedTuple):
         factor = self.precision_factor
         whitened = (z - self.mean[:, None, :]) @ factor
         log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (whitened.square().sum(-1) + z.shape[-1] * LOG_2PI) + log_det[:, None]
+        return standard_normal_log_density(whitened) + log_det[:, None]
 
 
 def sobol_normal(n_draws: int, dim: int, seed: int) -> Tensor:
@@ -81,8 +80,8 @@ def sobol_normal(n_draws: int, dim: int, seed: int) -> Tensor:
 
 def log_joint(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
     """log p(x, z) = log p(x|z) + log N(z; 0, I) for z ``(..., n, d)``, nats."""
-    prior = -0.5 * (z.square().sum(-1) + z.shape[-1] * LOG_2PI)
-    return module.likelihood.log_prob(x, module.decoder(z), mask) + prior
+    log_likelihood = module.likelihood.log_prob(x, module.decoder(z), mask)
+    return log_likelihood + standard_normal_log_density(z)
 
 
 def decoder_jacobian(module: VAE, z: Tensor) -> Tensor:

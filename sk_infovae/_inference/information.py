@@ -18,13 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.gaussian import LOG_2PI, Posterior, standard_normal_log_density
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import Standardizer, row_blocks
 from sk_infovae.divergences import MMD, Codes
 
-LOG_2PI = math.log(2 * math.pi)
 MOST_ROWS = 10_000
 """Rows measured; of a larger table a random part."""
 
@@ -133,11 +132,11 @@ def decompose(posterior: Posterior, noise: Tensor) -> Decomposition:
     Decomposition
         The first three of shape (n,), averaged over draws; nats.
     """
-    n_draws, n, d = noise.shape
+    n_draws, n, _ = noise.shape
     z = posterior.rsample(noise)
     # From the noise: z - mean has no digits left where a posterior is as narrow as it likes.
-    log_own = -0.5 * (noise.square().sum(-1) + posterior.log_variance.sum(-1) + d * LOG_2PI)
-    log_prior = -0.5 * (z.square().sum(-1) + d * LOG_2PI)
+    log_own = standard_normal_log_density(noise) - 0.5 * posterior.log_variance.sum(-1)
+    log_prior = standard_normal_log_density(z)
     log_marginal, missed = torch.empty_like(log_own), 0.0
     for draw in range(n_draws):
         for rows in row_chunks(n, n):

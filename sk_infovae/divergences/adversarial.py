@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, logsigmoid
 
-from sk_infovae.divergences.base import Codes, Divergence, no_estimate
+from sk_infovae.divergences.base import Codes, Divergence, no_estimate, per_model
 
 SPEED = 5.0
 """How many times faster than the networks the discriminator learns under Adam."""
@@ -94,7 +94,8 @@ class Adversarial(Divergence):
             return -value
         both = torch.cat([codes.noise, z], -2)
         slope = torch.func.grad(lambda at: self.log_odds(at, parameters).sum())(both)
-        return 0.5 * self.gradient_penalty * slope.square().sum(-1).mean(-1) - value
+        penalty = slope.square().sum(-1).mean(-1)
+        return 0.5 * per_model(self.gradient_penalty, penalty) * penalty - value
 
     def log_odds(self, z: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """T(z) ``(..., n)``, positive where the prior is the likelier source."""
@@ -102,10 +103,10 @@ class Adversarial(Divergence):
         hidden = features
         for k in range(len(self.hidden_layer_sizes)):
             weight, bias = parameters[f"weight_{k}"], parameters[f"bias_{k}"]
-            hidden = leaky_relu(SPEED * (hidden @ weight + bias), 0.2)
-        skip = parameters["skip"]
-        straight = features @ skip[:-1] + skip[-1]
-        return SPEED * (hidden @ parameters["head"] + straight)
+            hidden = leaky_relu(SPEED * (hidden @ weight + bias[..., None, :]), 0.2)
+        head, skip = parameters["head"][..., None], parameters["skip"][..., None]
+        outputs = hidden @ head + features @ skip[..., :-1, :] + skip[..., -1:, :]
+        return SPEED * outputs[..., 0]
 
     def _value(
         self, prior: Tensor | None, log_odds: Tensor, parameters: Mapping[str, Tensor]

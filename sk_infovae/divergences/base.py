@@ -16,7 +16,7 @@ from sk_infovae._base.parameters import Parameterized
 
 
 class Codes(NamedTuple):
-    """What a divergence sees of a batch of rows x.
+    """What a divergence sees of a batch of rows x; of K models' batches with a first axis of K.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ class Codes(NamedTuple):
     n_rows : int or None
         Rows of the data set that the batch was drawn from; None: the batch is the data set.
     parameters : mapping of str to Tensor
-        What `Divergence.init_parameters` made, as far as it has been learned.
+        What `Divergence.init_parameters` made, as far as it has been learned; K models' have a
+        first axis of K.
     """
 
     z: Tensor
@@ -44,16 +45,18 @@ class Divergence(Parameterized, ABC):
 
     A strict divergence is 0 where q(z) = p(z) and positive elsewhere. A subclass needs one method.
     It holds no state, so that an instance can be cloned, searched and used for many models at
-    once. The maths must work under ``torch.func.vmap``: no ``.item()``, no boolean indexing.
+    once: batches and parameters of K models come with a first axis of K, and each has its own D.
+    The maths must also work under ``torch.func.vmap``: no ``.item()``, no boolean indexing.
     """
 
     unbiased: ClassVar[bool] = True
     """Whether batches of every size have the same expectation, D itself."""
 
     stackable: ClassVar[frozenset[str]] = frozenset()
-    """Parameters that only weigh the maths, which takes a scalar tensor as well as a number there.
+    """Parameters that only weigh the maths, which also takes a tensor ``(K,)`` there.
 
-    Models that differ in them, each a positive number, can train as one batch.
+    K models that differ in them, each a positive number, can train as one batch; `per_model` lines
+    the numbers up with what they weigh.
     """
 
     @abstractmethod
@@ -97,6 +100,13 @@ class Divergence(Parameterized, ABC):
         twin = copy.copy(self)
         vars(twin).update(values)
         return twin
+
+
+def per_model(value: Any, like: Tensor) -> Any:
+    """A number as it is; numbers ``(K,)`` as ``(K, 1, ..., 1)``, for the first axis of `like`."""
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return value
+    return value.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def no_estimate(z: Tensor) -> Tensor:

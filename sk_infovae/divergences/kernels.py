@@ -20,6 +20,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from sk_infovae.divergences.base import per_model
+
 
 class Derivatives(NamedTuple):
     """phi and its first two derivatives at r^2."""
@@ -34,8 +36,9 @@ class Kernel(ABC):
 
     Parameters
     ----------
-    bandwidth : float or Tensor of shape ()
-        Squared length scale, in latent units squared; a tensor for many models at once.
+    bandwidth : float or Tensor of shape (K,)
+        Squared length scale, in latent units squared; a tensor for K models at once, which the
+        methods' arguments then have as their first axis.
     """
 
     default_scale: ClassVar[float]
@@ -54,24 +57,25 @@ class Kernel(ABC):
 
     @abstractmethod
     def nodes(self) -> Sequence[tuple[float, float]]:
-        """Rates t, in units of 1 / bandwidth, and weights of the sum in `mixture`."""
-
-    def mixture(self) -> list[tuple[Any, float]]:
-        """Rates t and weights of a sum of exp(-t r^2) that equals phi(r^2)."""
-        return [(node / self.bandwidth, weight) for node, weight in self.nodes()]
+        """Rates t, in units of 1 / bandwidth, and weights: phi(r^2) = sum of weight exp(-t r^2)."""
 
     def isotropic_mean(self, squared_norm: Tensor, variance: float, d: int) -> Tensor:
         """E phi(|r|^2) for r ~ N(m, variance I) in d dimensions, by |m|^2."""
         nodes, weights = squared_norm.new_tensor(self.nodes(), dtype=torch.float64).unbind(-1)
-        rates, weights = (nodes / self.bandwidth).to(squared_norm), weights.to(squared_norm)
+        squares = squared_norm[..., None]
+        rates = (nodes / per_model(self.bandwidth, squares)).to(squares)
         shrink = 1 + 2 * variance * rates
-        tilt = torch.exp(-squared_norm[..., None] * (rates / shrink))
-        return tilt @ (weights * shrink ** (-d / 2))
+        tilt = torch.exp(-squares * (rates / shrink))
+        shares = weights.to(squares) * shrink ** (-d / 2)
+        stacked = isinstance(self.bandwidth, Tensor)
+        return (tilt * shares).sum(-1) if stacked else tilt @ shares
 
     def diagonal_mean(self, squares: Tensor, variances: Tensor) -> Tensor:
         """E phi(|r|^2) for r ~ N(m, diag v), by m_l^2 and v_l ``(..., d)``."""
         total: Tensor | float = 0.0
-        for rate, weight in self.mixture():
+        bandwidth = per_model(self.bandwidth, squares)
+        for node, weight in self.nodes():
+            rate = node / bandwidth
             shrink = 1 + 2 * rate * variances
             exponent = (0.5 * shrink.log() + rate * squares / shrink).sum(-1)
             total = total + weight * torch.exp(-exponent)
@@ -86,13 +90,13 @@ class GaussianKernel(Kernel):
 
     def value_and_slope(self, r2: Tensor) -> tuple[Tensor, Tensor]:
         """phi and its derivative at r^2."""
-        rate = 0.5 / self.bandwidth
+        rate = 0.5 / per_model(self.bandwidth, r2)
         value = torch.exp2((-rate / math.log(2)) * r2)  # a third of exp's time
         return value, -rate * value
 
     def curvature(self, r2: Tensor) -> Tensor:
         """Second derivative of phi at r^2."""
-        rate = 0.5 / self.bandwidth
+        rate = 0.5 / per_model(self.bandwidth, r2)
         return rate**2 * torch.exp(-rate * r2)
 
     def nodes(self) -> Sequence[tuple[float, float]]:
@@ -114,14 +118,16 @@ class InverseMultiquadric(Kernel):
 
     def value_and_slope(self, r2: Tensor) -> tuple[Tensor, Tensor]:
         """phi and its derivative at r^2."""
-        base = 1 + r2 / self.bandwidth
+        bandwidth = per_model(self.bandwidth, r2)
+        base = 1 + r2 / bandwidth
         value = base.reciprocal() if self.power == 1 else base**-self.power
-        return value, (-self.power / self.bandwidth) * value / base
+        return value, (-self.power / bandwidth) * value / base
 
     def curvature(self, r2: Tensor) -> Tensor:
         """Second derivative of phi at r^2."""
-        factor = self.power * (self.power + 1) / self.bandwidth**2
-        return factor * (1 + r2 / self.bandwidth) ** (-self.power - 2)
+        bandwidth = per_model(self.bandwidth, r2)
+        factor = self.power * (self.power + 1) / bandwidth**2
+        return factor * (1 + r2 / bandwidth) ** (-self.power - 2)
 
     def nodes(self) -> Sequence[tuple[float, float]]:
         """t C is Gamma(power): trapezoids in log t, the rest of the weight at t = 0."""
@@ -146,7 +152,7 @@ KERNELS: dict[str, type[Kernel]] = {"gaussian": GaussianKernel, "imq": InverseMu
 
 
 def check_bandwidth(bandwidth: Any) -> float | Tensor:
-    """Return the bandwidth as a float; a tensor, which holds those of many models, as it is.
+    """Return the bandwidth as a float; a tensor, which holds those of K models, as it is.
 
     Raises
     ------

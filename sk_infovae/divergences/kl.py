@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from sk_infovae._base.gaussian import LOG_2PI, standard_normal_log_density
 from sk_infovae.divergences.base import Codes, Divergence, no_estimate
-
-LOG_2PI = math.log(2 * math.pi)
 
 
 class KL(Divergence):
@@ -40,8 +39,7 @@ class KL(Divergence):
         own_extra = -math.log(total) - among_others
         shift = own_extra * torch.eye(n, dtype=z.dtype, device=z.device)
         log_q = torch.logsumexp(log_pairs + shift, -1) + among_others
-        log_p = -0.5 * (z.square().sum(-1) + z.shape[-1] * LOG_2PI)
-        return (log_q - log_p).mean(-1)
+        return (log_q - standard_normal_log_density(z)).mean(-1)
 
 
 def log_density_of_pairs(codes: Codes) -> Tensor:

@@ -33,11 +33,17 @@ class Likelihood(Parameterized, ABC):
     An instance describes the family and holds no state: what is learned beside the decoder (a
     noise scale, say) is made by `init_parameters` and handed back to every method. Columns are
     measured in the model's units: standardised where `standardised` is true, as they are
-    otherwise. The maths must work under ``torch.func.vmap``.
+    otherwise. The maths must also work under ``torch.func.vmap``.
 
     Shapes: ``x``, ``mask`` and ``uniform`` are ``(..., n, n_columns)``, ``outputs`` is
     ``(..., n, n_outputs)``: the first column's outputs, then the second's, equally many for each.
-    A family of levels has the codes 0, 1, ... as values of x.
+    Either may lack leading axes of the other, or have 1 there: they broadcast. A family of levels
+    has the codes 0, 1, ... as values of x.
+
+    Parameters broadcast against these: ``(n_columns, ...)`` for one model. Where K models are
+    trained as one they are ``(K, 1, n_columns, ...)`` and the data ``(..., K, n, n_columns)``: a
+    formula that names axes from the right, ``parameter[..., 0]`` and ``sum(-1)``, serves both.
+    Families of a user's own are trained one model at a time.
     """
 
     standardised: bool
@@ -81,13 +87,16 @@ class Likelihood(Parameterized, ABC):
         return None
 
     def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
-        """Starting values of what is learned beside the decoder."""
+        """Starting values of what is learned beside the decoder, each ``(n_columns or 1, ...)``."""
         return {}
 
     def closed_form_update(
         self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
     ) -> Mapping[str, Tensor]:
-        """Parameters that make these rows most likely, where they aren't learned by gradient."""
+        """Parameters that make these rows most likely, where they aren't learned by gradient.
+
+        Of the shape of those given: K models' have ``(K, 1, n_columns, ...)``, each by its rows.
+        """
         return parameters
 
     def in_fit_domain(self, x: Tensor) -> Tensor:
@@ -121,7 +130,9 @@ class Likelihood(Parameterized, ABC):
 
         The shares sum to 1. A family whose means are wider than its outputs averages before.
         """
-        return (shares[..., None, :] @ self.mean(outputs, parameters))[..., 0, :]
+        # Draws first: parameters of many models line up with the models and rows behind them.
+        means = self.mean(outputs.movedim(-2, 0), parameters).movedim(0, -2)
+        return (shares[..., None, :] @ means)[..., 0, :]
 
     def mode(self, mean: Tensor) -> Tensor:
         """The cells ``(..., n, n_columns)`` that a `mean` stands for: itself, where it is one."""

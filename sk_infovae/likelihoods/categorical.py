@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sk_infovae.likelihoods.base import ConstantModel
 from sk_infovae.likelihoods.levels import Levels
-from sk_infovae.likelihoods.numerics import observed_sum
+from sk_infovae.likelihoods.numerics import look_up, observed_sum
 
 
 class Categorical(Levels):
@@ -89,11 +89,12 @@ class Categorical(Levels):
         """Log probability, see `Likelihood.log_prob`."""
         codes, logits = self.codes(x), self.logits(outputs)
         output = codes.clamp(max=self.width - 1)
-        chosen = torch.take_along_dim(logits, output[..., None], -1)[..., 0]
+        shape = torch.broadcast_shapes(output.shape, logits.shape[:-1])
+        chosen = logits.expand(*shape, -1).gather(-1, output.expand(shape)[..., None])[..., 0]
         log_p = chosen - logits.logsumexp(-1)
         if self.is_capped:
-            rank, columns = codes - (self.width - 1), torch.arange(x.shape[-1], device=x.device)
-            log_share = parameters["log_share"][columns, rank.clamp(min=0)]
+            rank = codes - (self.width - 1)
+            (log_share,) = look_up(rank.clamp(min=0), parameters["log_share"])
             log_p = log_p + torch.where(rank >= 0, log_share, 0.0)
         return observed_sum(log_p, mask)
 
@@ -129,7 +130,11 @@ class Categorical(Levels):
 
     def _rank(self, uniform: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Which of the rare levels, ``(..., n, n_columns)``."""
-        below = parameters["log_share"].exp().cumsum(-1)[..., :-1].contiguous()
+        log_share = parameters["log_share"]
+        if log_share.ndim > 2:
+            pairs = zip(uniform.unbind(-3), log_share[:, 0], strict=True)
+            return torch.stack([self._rank(u, {"log_share": own}) for u, own in pairs], -3)
+        below = log_share.exp().cumsum(-1)[..., :-1].contiguous()
         by_column = uniform.movedim(-1, 0)
         rank = torch.searchsorted(below, by_column.flatten(1).contiguous())
         return rank.unflatten(1, by_column.shape[1:]).movedim(0, -1)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sk_infovae._base.gaussian import LOG_2PI
 from sk_infovae.likelihoods.base import Likelihood
+from sk_infovae.likelihoods.numerics import weighted_sum
 
-LOG_2PI = math.log(2 * math.pi)
 MIN_ROWS = 32
 """Rows that an optimal noise is measured on at least; fewer would say far too little."""
 
@@ -94,14 +95,13 @@ class Gaussian(Likelihood):
 
         No gradient flows through them: at the optimum it is 0.
         """
-        squares = (x - outputs).detach().square().flatten(0, -2)
-        if not self.has_closed_form or len(squares) < MIN_ROWS:
+        squares = (x - outputs).detach().square()
+        if not self.has_closed_form or squares.shape[-2] < MIN_ROWS:
             return parameters
-        seen = torch.ones_like(squares) if mask is None else mask.flatten(0, -2)
-        total, count = (squares * seen).sum(0), seen.sum(0)
-        if self.shared:
-            total, count = total.sum(0, keepdim=True), count.sum(0, keepdim=True)
-        variance = total / count.clamp(min=1)
+        seen = torch.ones_like(squares) if mask is None else mask.expand_as(squares)
+        # To the parameter's shape, so over columns too where they share it, and never over models.
+        shape = parameters["log_variance"].shape
+        variance = (squares * seen).sum_to_size(shape) / seen.sum_to_size(shape).clamp(min=1)
         above_floor = (variance - self.floor).clamp(min=1e-3 * self.floor)
         return {"log_variance": above_floor.log()}
 
@@ -122,13 +122,14 @@ class Gaussian(Likelihood):
         """Log density, see `Likelihood.log_prob`."""
         log_variance = self.log_variance(parameters)
         if self.shared:
-            log_variance = log_variance.expand(x.shape[-1])
+            log_variance = log_variance.expand(*log_variance.shape[:-1], x.shape[-1])
         precision = torch.exp(-log_variance)
         squares = (x - outputs).square()
         if mask is None:
-            constant = log_variance.sum(-1, keepdim=True) + x.shape[-1] * LOG_2PI
-            return -0.5 * (squares @ precision + constant)
-        return -0.5 * ((squares * mask) @ precision + mask @ (log_variance + LOG_2PI))
+            constant = log_variance.sum(-1) + x.shape[-1] * LOG_2PI
+            return -0.5 * (weighted_sum(squares, precision) + constant)
+        constant = weighted_sum(mask, log_variance + LOG_2PI)
+        return -0.5 * (weighted_sum(squares * mask, precision) + constant)
 
     def mean(self, outputs: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """The outputs themselves."""

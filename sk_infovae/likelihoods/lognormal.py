@@ -1,12 +1,12 @@
 """Positive numbers whose logarithm is normal."""
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from sk_infovae._base.gaussian import LOG_2PI
 from sk_infovae.likelihoods.base import ConstantModel, Likelihood
 from sk_infovae.likelihoods.numerics import (
     VALUE_LIMIT,
@@ -16,8 +16,6 @@ from sk_infovae.likelihoods.numerics import (
     floored_log,
     observed_sum,
 )
-
-LOG_2PI = math.log(2 * math.pi)
 
 
 class LogNormal(Likelihood):

@@ -48,6 +48,22 @@ def observed_sum(cells: Tensor, mask: Tensor | None) -> Tensor:
     return (cells if mask is None else cells * mask).sum(-1)
 
 
+def weighted_sum(cells: Tensor, weights: Tensor) -> Tensor:
+    """Sum over the columns with weights ``(n_columns,)``, of K models ``(K, 1, n_columns)``."""
+    return cells @ weights if weights.ndim == 1 else (cells @ weights.mT)[..., 0]
+
+
+def look_up(codes: Tensor, *tables: Tensor) -> list[Tensor]:
+    """``table[columns, codes]`` of tables ``(n_columns, n_levels)``.
+
+    K models' tables are ``(K, 1, n_columns, n_levels)``, codes then ``(..., K, n, n_columns)``. A
+    gather would copy a column's row for each of its codes, in the backward pass at least.
+    """
+    shape = tables[0].shape[:-1]
+    rows = torch.arange(shape.numel(), device=codes.device).view(shape)
+    return [table.flatten(0, -2)[rows, codes] for table in tables]
+
+
 def column_moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Number, mean and variance of every column's observed cells; 0 where there are none."""
     seen = torch.ones_like(x) if mask is None else mask

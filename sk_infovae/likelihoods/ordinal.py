@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from sk_infovae.likelihoods.base import ConstantModel
 from sk_infovae.likelihoods.levels import Levels
-from sk_infovae.likelihoods.numerics import observed_sum
+from sk_infovae.likelihoods.numerics import look_up, observed_sum
 
 BEYOND = 1e30
 """Stands for an infinite cut, whose sigmoid is exactly 0 or 1 and has no gradient."""
@@ -69,7 +69,7 @@ class Ordinal(Levels):
         return torch.cat([cuts[:, :1], steps + torch.log(-torch.expm1(-steps))], -1)
 
     def _bounds(self, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Cut below, cut above and rho of every level, each ``(n_columns, n_levels)``."""
+        """Cut below, cut above and rho of every level, each ``(..., n_columns, n_levels)``."""
         cuts = parameters["cuts"]
         first, rho = cuts[..., :1], cuts[..., 1:]
         inner = torch.cat([first, softplus(rho)], -1).cumsum(-1)
@@ -81,8 +81,7 @@ class Ordinal(Levels):
         self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
     ) -> Tensor:
         """Log probability, see `Likelihood.log_prob`."""
-        columns, codes = torch.arange(x.shape[-1], device=x.device), self.codes(x)
-        lower, upper, rho = (bound[columns, codes] for bound in self._bounds(parameters))
+        lower, upper, rho = look_up(self.codes(x), *self._bounds(parameters))
         log_p = logsigmoid(upper - outputs) + logsigmoid(outputs - lower) + logsigmoid(rho)
         return observed_sum(log_p, mask)
 

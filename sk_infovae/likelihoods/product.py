@@ -21,6 +21,9 @@ class Block(NamedTuple):
 class ColumnLikelihoods(nn.Module):
     """log p(x|z) = sum over blocks of columns, independent given z; missing cells drop out.
 
+    It serves K models at once as soon as every parameter has been replaced by the models' own, side
+    by side along a new first axis. The data are then ``(..., K, n, n_columns)``.
+
     Parameters
     ----------
     likelihoods : sequence of Likelihood
@@ -32,6 +35,7 @@ class ColumnLikelihoods(nn.Module):
         self.n_columns = len(likelihoods)
         self._likelihoods: list[Likelihood] = []
         self._slices: list[slice] = []
+        self._ndims: list[dict[str, int]] = []
         self.parameter_dicts = nn.ModuleList()
         for likelihood in likelihoods:
             if likelihood not in self._likelihoods:
@@ -42,7 +46,9 @@ class ColumnLikelihoods(nn.Module):
             stop = start + likelihood.n_outputs(len(columns))
             self._slices.append(slice(start, stop))
             self.register_buffer(f"columns_{k}", torch.tensor(columns), persistent=False)
-            self.parameter_dicts.append(nn.ParameterDict(likelihood.init_parameters(len(columns))))
+            parameters = likelihood.init_parameters(len(columns))
+            self._ndims.append({name: value.ndim for name, value in parameters.items()})
+            self.parameter_dicts.append(nn.ParameterDict(parameters))
             start = stop
         self.n_outputs = start
 
@@ -62,7 +68,15 @@ class ColumnLikelihoods(nn.Module):
             zip(self._likelihoods, self._slices, strict=True)
         ):
             columns = getattr(self, f"columns_{k}")
-            yield Block(likelihood, columns, outputs, self.parameter_dicts[k])
+            yield Block(likelihood, columns, outputs, self._parameters_of(k))
+
+    def _parameters_of(self, k: int) -> Any:
+        """The block's parameters; K models' with an axis for rows, ``(K, 1, n_columns, ...)``."""
+        own: Any = self.parameter_dicts[k]
+        ndims = self._ndims[k]
+        if all(own[name].ndim == ndim for name, ndim in ndims.items()):
+            return own
+        return {name: own[name][:, None] for name in ndims}
 
     def _pick(self, values: Tensor, block: Block) -> Tensor:
         """The block's columns; no copy where there is one block only."""

@@ -7,6 +7,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from sk_infovae._base.gaussian import LOG_2PI
 from sk_infovae.likelihoods.base import Likelihood
 from sk_infovae.likelihoods.numerics import (
     SHAPE_LIMIT,
@@ -18,7 +19,6 @@ from sk_infovae.likelihoods.numerics import (
     observed_sum,
 )
 
-LOG_2PI = math.log(2 * math.pi)
 START_DEGREES = 5.0
 
 

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from likelihood_blocks import N_COLUMNS, draw, make_block, normal, uniform
+from likelihood_blocks import N_COLUMNS, draw, make_block, normal, over_likelihoods, uniform
 from scipy import stats
 from torch.func import grad
 
 from sk_infovae._model.domain import check_values
 from sk_infovae.likelihoods import (
-    LIKELIHOODS,
     Bernoulli,
     Categorical,
     Gaussian,
@@ -165,16 +164,24 @@ def test_far_values_pull_a_students_t_less():
 # What a table does with a column
 
 
-def test_only_noise_around_a_centre_is_measured_in_standard_deviations():
-    """Positive numbers, counts and levels keep their own units."""
-    assert {name for name, cls in LIKELIHOODS.items() if cls().standardised} == {
-        "gaussian",
-        "student_t",
-    }
-    assert {name for name, cls in LIKELIHOODS.items() if cls.has_levels} == {
-        "categorical",
-        "ordinal",
-    }
+@over_likelihoods
+def test_only_what_takes_every_number_is_measured_in_standard_deviations(likelihood):
+    """Positive numbers, counts and levels keep their own units: centred, they would be refused."""
+    numbers = torch.tensor([-1e6, -1.5, -1.0, 0.0, 0.3, 1.0, 2.0, 1e6]).double()
+    takes_all = likelihood.in_fit_domain(numbers).all() and likelihood.in_support(numbers).all()
+    assert takes_all or not likelihood.standardised
+    assert not (likelihood.standardised and likelihood.scales_features)
+
+
+@over_likelihoods
+def test_levels_are_codes_from_0_on(likelihood):
+    """A family that says it has levels allows as many codes, and has a probability for each."""
+    if not likelihood.has_levels:
+        assert not likelihood.is_ordered
+        return
+    codes = torch.arange(-1, likelihood.n_levels + 1).double()
+    assert likelihood.in_support(codes).tolist() == [False, *[True] * likelihood.n_levels, False]
+    assert len(make_block(likelihood).mean()[0]) == likelihood.n_levels
 
 
 # Positive numbers and counts

@@ -218,18 +218,38 @@ def test_missing_cells_contribute_exactly_nothing(likelihood, fill):
 
 
 @over_likelihoods
-def test_a_row_broadcasts_over_its_draws(likelihood):
-    """The score holds ``(n, 1, n_columns)`` cells against ``(n, n_draws, n_outputs)`` outputs."""
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_row_broadcasts_over_its_draws(likelihood, masked):
+    """Draws stand between rows and columns, as in the score, or before both, as in information.
+
+    Cells and mask have one axis of 1 there, or none.
+    """
     block, n, n_draws = make_block(likelihood), 6, 4
-    x, mask = draw(block, n), (uniform(n, N_COLUMNS, seed=3) < 0.7).double()
-    outputs = block.rows(n)[:, None] + normal(n, n_draws, len(block.outputs))
-    for observed in (mask, None):
-        among = None if observed is None else observed[:, None]
-        total = likelihood.log_prob(x[:, None], outputs, block.parameters, among)
-        assert total.shape == (n, n_draws)
-        for k in range(n_draws):
-            alone = likelihood.log_prob(x, outputs[:, k], block.parameters, observed)
-            torch.testing.assert_close(total[:, k], alone, rtol=1e-12, atol=1e-12)
+    x, mask = draw(block, n), None
+    if masked:
+        mask = (uniform(n, N_COLUMNS, seed=3) < 0.7).double()
+    draws = block.rows(n) + normal(n_draws, n, len(block.outputs))
+    each = [likelihood.log_prob(x, one, block.parameters, mask) for one in draws]
+    expected = torch.stack(each)
+    before = likelihood.log_prob(x, draws, block.parameters, mask)
+    torch.testing.assert_close(before, expected, rtol=1e-12, atol=1e-12)
+    among = None if mask is None else mask[:, None]
+    between = likelihood.log_prob(x[:, None], draws.movedim(0, 1), block.parameters, among)
+    torch.testing.assert_close(between, expected.mT, rtol=1e-12, atol=1e-12)
+
+
+@over_likelihoods
+@pytest.mark.parametrize("masked", [True, False])
+def test_one_row_of_outputs_serves_many_rows_of_cells(likelihood, masked):
+    """And the cells may have axes that the outputs lack."""
+    block, n = make_block(likelihood), 6
+    x, mask = draw(block, n), None
+    if masked:
+        mask = (uniform(n, N_COLUMNS, seed=3) < 0.7).double()
+    expected = likelihood.log_prob(x, block.rows(n), block.parameters, mask)
+    for outputs in (block.outputs[None], block.outputs):
+        found = likelihood.log_prob(x, outputs, block.parameters, mask)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @over_likelihoods
