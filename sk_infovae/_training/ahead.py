@@ -4,6 +4,7 @@ The order in which scikit-learn clones and fits does not matter: a fit that find
 trains alone, and gives the same.
 """
 
+import os
 import pickle
 import tempfile
 from dataclasses import dataclass
@@ -78,8 +79,10 @@ class TrainedAhead:
                 return self._open(found, key.architecture)
         return None
 
-    def _open(self, found: Any, architecture: Architecture) -> Ahead:
+    def _open(self, found: Any, architecture: Architecture) -> Ahead | None:
         if isinstance(found, Path):
+            if not found.exists():  # on another machine, which does not share the folder
+                return None
             found = pickle.loads(found.read_bytes())
         result, plan, seed = found
         if isinstance(result, TrainingDivergedError):
@@ -98,7 +101,8 @@ class TrainedAhead:
     def __getstate__(self) -> dict[str, Any]:
         """Keys, and files in place of nets."""
         if self._results and self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="sk_infovae_search_")
+            where = os.environ.get("JOBLIB_TEMP_FOLDER")
+            self._folder = tempfile.TemporaryDirectory(prefix="sk_infovae_search_", dir=where)
         results = [(key, self._spill(k, found)) for k, (key, found) in enumerate(self._results)]
         return {"_results": results, "_folder": None, "collapsed": []}
 

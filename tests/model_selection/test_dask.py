@@ -71,7 +71,7 @@ def first_code(vae, X, y=None):
 
 
 def test_stacks_are_trained_by_the_workers(client, monkeypatch):
-    monkeypatch.setattr(candidates, "train_stacked", lambda *_: pytest.fail("trained here"))
+    monkeypatch.setattr(candidates, "train_together", lambda *_: pytest.fail("trained here"))
     vae = InfoVAETransformer(max_epochs=1, hidden_layer_sizes=(8,), random_state=0)
     grid = {"alpha": [0.0, 0.5], "lambd": [1.0, 1e39]}
     search = InfoVAEGridSearchCV(vae, grid, cv=2, refit=False, scoring=first_code)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_wine
@@ -20,10 +21,13 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import EpochTimer, GradientNormClipping
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._training import stacked
+from sk_infovae._training import loop
+from sk_infovae._training.net import InfoVAENet
 from sk_infovae.divergences import MMD
+from sk_infovae.likelihoods import Gaussian
 from sk_infovae.model_selection import (
     InfoVAEGridSearchCV,
     InfoVAERandomizedSearchCV,
@@ -47,13 +51,13 @@ def piped(**params):
 @pytest.fixture
 def stacks(monkeypatch):
     """Sizes of the stacks that are trained."""
-    sizes, original = [], stacked.train_stacked
+    sizes, original = [], loop.train_together
 
     def count(trainings, *watch):
         sizes.append(len(trainings))
         return original(trainings, *watch)
 
-    monkeypatch.setattr(candidates, "train_stacked", count)
+    monkeypatch.setattr(candidates, "train_together", count)
     return sizes
 
 
@@ -119,14 +123,15 @@ def test_pipelines(stacks):
     both(last, {"vae__lambd": [1.0, 10.0], "pca": [PCA(3), "passthrough"]}, cv=2)
 
 
-def test_steps_before_are_fitted_once_a_split(monkeypatch):
+def test_steps_before_are_fitted_once_more_a_split(monkeypatch):
+    """Beyond scikit-learn's own fits."""
     fits, original = [], PCA.fit_transform
     monkeypatch.setattr(
         PCA, "fit_transform", lambda self, *args: (fits.append(1), original(self, *args))[1]
     )
     pipeline = Pipeline([("pca", PCA(5)), ("vae", small())])
     InfoVAEGridSearchCV(pipeline, {"vae__alpha": [0.0, 0.5, 0.9]}, cv=KFold(2), refit=False).fit(X)
-    assert len(fits) == 2
+    assert len(fits) == 2 * 3 + 2
 
 
 def test_what_changes_shapes_is_grouped_apart(stacks):
@@ -137,10 +142,11 @@ def test_what_changes_shapes_is_grouped_apart(stacks):
 @pytest.mark.parametrize(
     "alone",
     [
-        {"net_params": {"optimizer": torch.optim.SGD}},
+        {"net_params": {"optimizer": torch.optim.LBFGS}},
+        {"net_params": {"callbacks": [EpochTimer()]}},
         {"encoder": lambda a, b: torch.nn.Linear(a, 2 * b)},
     ],
-    ids=["optimizer", "encoder"],
+    ids=["optimizer", "callback", "encoder"],
 )
 def test_what_can_not_be_stacked_is_left_to_scikit_learn(alone, stacks):
     both(small(**alone, lr=1e-4), {"alpha": [0.0, 0.5]}, cv=2)
@@ -149,18 +155,26 @@ def test_what_can_not_be_stacked_is_left_to_scikit_learn(alone, stacks):
 
 
 @pytest.mark.parametrize(
-    ("bandwidths", "n_left"), [([-1.0, -2.0], 2), ([1.0, 2.0, 4.0], 1)], ids=["refused", "lone"]
+    "net_params",
+    [
+        {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9},
+        {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.3},
+        {"optimizer__betas": (0.5, 0.9)},
+        {"callbacks": [GradientNormClipping(gradient_clip_value=0.3)]},
+        {"callbacks": [GradientNormClipping(0.1, gradient_clip_norm_type=float("inf"))]},
+    ],
+    ids=str,
 )
-def test_what_is_left_to_scikit_learn_is_a_clean_clone(bandwidths, n_left, monkeypatch):
-    """A stack whose divergence refuses its parameters, or the one model that is over."""
-    monkeypatch.setattr(candidates, "_stack_size", lambda training: 2)
-    template, splits = small(divergence=MMD()), [(np.arange(90), np.arange(90))]
-    fitter = candidates.CandidateFitter(template, X, None, splits)
-    made = fitter.fit([{"divergence__bandwidth": bandwidth} for bandwidth in bandwidths])
-    left = made[-n_left:]
-    assert len(made) == len(bandwidths)
-    assert all(vars(one) == vars(template) and one is not template for one in left)
-    assert not any(vars(one) == vars(template) for one in made[:-n_left])
+def test_optimizers_and_clipping_are_stacked(net_params, stacks):
+    both(small(net_params=net_params, lr=1e-3), WEIGHTS, cv=2, refit=False)
+    assert stacks == [12]
+
+
+@pytest.mark.parametrize("scale", ["optimal", 0.3])
+def test_sparse_tables_and_closed_forms_are_stacked(scale, stacks):
+    vae = small(likelihood=Gaussian(scale=scale))
+    both(vae, WEIGHTS, sparse.csr_matrix(np.where(X > 2, X, 0.0)), cv=KFold(2), refit=False)
+    assert stacks == [12]
 
 
 def test_memory_bounds_the_stack(stacks, monkeypatch):
@@ -235,7 +249,7 @@ def test_the_search_object_is_as_it_was():
     assert clone(search).get_params().keys() == GridSearchCV(vae, WEIGHTS).get_params().keys()
     search.fit(X)
     assert search.estimator is vae
-    assert "__sklearn_clone__" not in vars(vae)
+    assert "_trained_ahead" not in vars(vae) | vars(search.best_estimator_)
     assert search.cv == 2
     again = pickle.loads(pickle.dumps(search))
     np.testing.assert_array_equal(again.transform(X), search.transform(X))
@@ -251,9 +265,9 @@ def test_fit_time_is_each_fits_share():
 
 def test_early_stopping_is_each_models_own(monkeypatch):
     """One with a large tolerance stops at once, the others go on: the stack gets smaller."""
-    kept, original = [], stacked.Stack.keep
+    kept, original = [], InfoVAENet.keep_models
     monkeypatch.setattr(
-        stacked.Stack, "keep", lambda self, k: (kept.append(len(k)), original(self, k))[1]
+        InfoVAENet, "keep_models", lambda self, k: (kept.append(len(k)), original(self, k))[1]
     )
     grid = {"tol": [0.0, 1e6], "alpha": [0.0, 0.5]}
     vae = small(max_epochs=12, n_iter_no_change=3)

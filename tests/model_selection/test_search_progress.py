@@ -13,8 +13,9 @@ from sklearn.model_selection import KFold
 from tqdm import tqdm
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._training import hooks, stacked
-from sk_infovae._training.fitting import prepare_alone
+from sk_infovae._training import hooks, loop
+from sk_infovae._training.fitting import prepare_fit
+from sk_infovae._training.net import InfoVAENet
 from sk_infovae.divergences import MMD
 from sk_infovae.model_selection import InfoVAEGridSearchCV, candidates
 
@@ -76,16 +77,18 @@ def test_the_end_it_foresees(clock, monkeypatch, early_stopping):
     Nothing stops early: the end is foreseen exactly, from the first epoch on. Models stop early:
     it is never foreseen too soon, only comes nearer, and is right at last.
     """
-    run_epoch, ends = stacked._run_epoch, []
+    run_epoch, ends = InfoVAENet.run_single_epoch, []
 
     def seconds(trainings):
         learned = sum(p.numel() for p in trainings[0].module.parameters())
         return 1e-3 * learned * len(trainings[0].rows)
 
-    def timed(stack, epoch):
-        active = [member.training for member in stack.members if not member.done]
-        run_epoch(stack, epoch)
-        clock[0] += len(active) * seconds(active)
+    def timed(net, iterator, training, **kwargs):
+        active = sum(not member.done for member in net.members_)
+        run_epoch(net, iterator, training, **kwargs)
+        if training:
+            learned = sum(p[0].numel() for p in net.module_.parameters())
+            clock[0] += active * 1e-3 * learned * len(iterator.dataset)
 
     class Line(hooks.SearchLine):
         def advance(self, *args):
@@ -95,7 +98,7 @@ def test_the_end_it_foresees(clock, monkeypatch, early_stopping):
             shown = self.format_dict["time_left"]
             assert shown == tqdm.format_interval(ends[-1] - clock[0])
 
-    monkeypatch.setattr(stacked, "_run_epoch", timed)
+    monkeypatch.setattr(InfoVAENet, "run_single_epoch", timed)
     monkeypatch.setattr(candidates, "SearchLine", Line)
     monkeypatch.setattr(candidates, "seconds_per_epoch", seconds)
     grid = {"n_components": [1, 4], "hidden_layer_sizes": [(4,), (30,)], "tol": [0.0, 1e6]}
@@ -115,19 +118,19 @@ def test_what_an_epoch_costs_is_measured(monkeypatch):
 
     The step is forgotten: the models are as they were.
     """
-    now, step = [0.0], stacked.Stack.step
+    now, step = [0.0], InfoVAENet.train_step
 
     def timed(self, *args, **kwargs):
         now[0] += 9.0 if not now[0] else 1.0  # the first one warms up
         return step(self, *args, **kwargs)
 
-    monkeypatch.setattr(stacked.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(stacked.Stack, "step", timed)
-    rows, encoded = np.random.default_rng(0).normal(size=(1000, 5)), {}
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(InfoVAENet, "train_step", timed)
+    rows = np.random.default_rng(0).normal(size=(1000, 5))
     vaes = [small(alpha=alpha, batch_size=100, early_stopping=False) for alpha in (0, 0.3, 0.6, 1)]
-    trainings = [prepare_alone(vae, rows, encoded) for vae in vaes]
+    trainings = [prepare_fit(vae, rows)[1] for vae in vaes]
     before = [p.detach().clone() for p in trainings[0].module.parameters()]
-    assert stacked.seconds_per_epoch(trainings) == 10 / 4
+    assert loop.seconds_per_epoch(trainings) == 10 / 4
     after = trainings[0].module.parameters()
     assert all(torch.equal(p, old) for p, old in zip(after, before, strict=True))
 
@@ -170,10 +173,10 @@ def test_no_line_where_nothing_is_trained_together(capsys):
 
 def test_a_verbose_estimator_is_stacked_under_the_line_of_the_search(capsys, monkeypatch):
     """One line in the place of the estimators' own, and no number changes."""
-    sizes, original = [], stacked.train_stacked
+    sizes, original = [], loop.train_together
     monkeypatch.setattr(
         candidates,
-        "train_stacked",
+        "train_together",
         lambda trainings, *watch: (sizes.append(len(trainings)), original(trainings, *watch))[1],
     )
     grid = {"alpha": [0.0, 0.5]}
@@ -189,15 +192,15 @@ def test_a_verbose_estimator_is_stacked_under_the_line_of_the_search(capsys, mon
 
 
 def test_ctrl_c_closes_the_line(capsys, monkeypatch):
-    original, calls = stacked._run_epoch, []
+    original, calls = InfoVAENet.on_epoch_begin, []
 
-    def interrupted(stack, epoch):
-        calls.append(epoch)
+    def interrupted(net, *args, **kwargs):
+        calls.append(net)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        original(stack, epoch)
+        original(net, *args, **kwargs)
 
-    monkeypatch.setattr(stacked, "_run_epoch", interrupted)
+    monkeypatch.setattr(InfoVAENet, "on_epoch_begin", interrupted)
     # What was raised holds every frame: nothing is closed by being forgotten.
     with pytest.raises(KeyboardInterrupt) as stop:
         search(small(), {"alpha": [0.0, 0.5]}, verbose=1).fit(X)

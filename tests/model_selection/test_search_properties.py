@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._training import stacked
+from sk_infovae._training import loop
 from sk_infovae.divergences import KSD, MMD, Adversarial, Divergence
 from sk_infovae.model_selection import InfoVAEGridSearchCV, candidates
 
@@ -106,13 +106,13 @@ def test_equals_grid_search(searched, cv, data, train_scores):
 @pytest.fixture
 def stacks(monkeypatch):
     """Sizes of the stacks that are trained."""
-    sizes, original = [], stacked.train_stacked
+    sizes, original = [], loop.train_together
 
     def count(trainings, *watch):
         sizes.append(len(trainings))
         return original(trainings, *watch)
 
-    monkeypatch.setattr(candidates, "train_stacked", count)
+    monkeypatch.setattr(candidates, "train_together", count)
     return sizes
 
 
