@@ -1,6 +1,8 @@
-"""Run the Python blocks of README.md, top to bottom, in one namespace and a temporary folder.
+"""Run the Python blocks of README.md and of the pages in docs, as a reader follows them.
 
-A block after a line ``<!-- not-run: reason -->`` is skipped, and said to be.
+Each page runs top to bottom in a namespace and a temporary folder of its own, so that no name comes
+from another page. A block after a line ``<!-- not-run: reason -->`` is skipped, and said to be.
+Arguments are the pages to run, all of them by default.
 """
 
 import os
@@ -8,38 +10,55 @@ import re
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
     r"^(?:<!-- not-run: (?P<reason>.+?) -->\n+)?```python\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
 
-def main() -> int:
-    text = README.read_text(encoding="utf-8")
+def run_page(page: Path, name: str) -> int:
+    """Run the blocks of one page; how many there are."""
+    text = page.read_text(encoding="utf-8")
     blocks = list(BLOCK.finditer(text))
-    if len(blocks) != len(re.findall(r"^\s*```python", text, re.MULTILINE)):
-        print("README.md has a python block that is indented or not closed")
-        return 1
-    os.environ["MPLBACKEND"] = "Agg"
+    if len(blocks) != len(re.findall(r"^\s*(?:`{3,}|~{3,}) *\{?[\w-]*py", text, re.MULTILINE)):
+        raise ValueError(f"{name} has a python block that is indented, not closed or not ```python")
     namespace = {"__name__": "__main__"}
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        for block in blocks:
-            line = text.count("\n", 0, block.start("code"))
-            if block["reason"]:
-                print(f"README.md:{line}: not run, {block['reason']}")
-                continue
-            start = time.perf_counter()
-            # The empty lines make a traceback point into README.md.
-            exec(compile("\n" * line + block["code"], str(README), "exec"), namespace)
-            print(f"README.md:{line}: {time.perf_counter() - start:.1f} s", flush=True)
-        os.chdir(README.parent)
-    print(f"{len(blocks)} blocks")
-    return 0
+    for block in blocks:
+        line = text.count("\n", 0, block.start("code"))
+        if block["reason"]:
+            print(f"{name}:{line}: not run, {block['reason']}", flush=True)
+            continue
+        start = time.perf_counter()
+        # The empty lines make a traceback point into the page.
+        exec(compile("\n" * line + block["code"], str(page), "exec"), namespace)
+        print(f"{name}:{line}: {time.perf_counter() - start:.1f} s", flush=True)
+    return len(blocks)
+
+
+def main(arguments: list[str]) -> int:
+    os.environ["MPLBACKEND"] = "Agg"
+    pages = [Path(argument).resolve() for argument in arguments]
+    failed, n_blocks, start = [], 0, time.perf_counter()
+    for page in pages or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        name = os.path.relpath(page, ROOT)
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            try:
+                n_blocks += run_page(page, name)
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+            finally:
+                os.chdir(ROOT)
+    print(f"{n_blocks} blocks, {time.perf_counter() - start:.0f} s")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return int(bool(failed))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
