@@ -20,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
 
-OUTPUT = Path(globals().get("__file__", "examples/plot_choose_alpha.py")).parent / "output"
+# Beside the script; the gallery and a notebook have no __file__ and run in its folder.
+OUTPUT = Path(globals().get("__file__", "here")).parent / "output"
 ALPHAS = [0.0, 0.25, 0.5, 0.75, 0.9]
 
 

@@ -19,7 +19,8 @@ from sklearn.model_selection import ShuffleSplit
 from sk_infovae import InfoVAETransformer, metrics
 from sk_infovae.model_selection import InfoVAEGridSearchCV
 
-OUTPUT = Path(globals().get("__file__", "examples/plot_grid_search.py")).parent / "output"
+# Beside the script; the gallery and a notebook have no __file__ and run in its folder.
+OUTPUT = Path(globals().get("__file__", "here")).parent / "output"
 GRID = {
     "alpha": [0.0, 0.25, 0.5, 0.75, 0.9],
     "lambd": [1, 10, 100, 1000],

@@ -2,8 +2,10 @@
 Quickstart: search an embedding of digits inside a pipeline
 ===========================================================
 
-`InfoVAETransformer` before a logistic regression, under `GridSearchCV` over alpha, lambd and
-n_components, with PCA of the same dimensions beside it. About a minute and a half on two cores.
+`InfoVAETransformer` before a logistic regression, under `InfoVAEGridSearchCV` over alpha, lambd and
+n_components, with PCA of the same dimensions beside it. `InfoVAEGridSearchCV` takes the arguments
+of `GridSearchCV`, but trains candidates and folds of one shape together. About a minute and a half
+on one core.
 """
 
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -19,8 +22,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae.model_selection import InfoVAEGridSearchCV
 
-OUTPUT = Path(globals().get("__file__", "examples/plot_quickstart.py")).parent / "output"
+# Beside the script; the gallery and a notebook have no __file__ and run in its folder.
+OUTPUT = Path(globals().get("__file__", "here")).parent / "output"
 DIMENSIONS = [2, 4, 8]
 
 # %%
@@ -30,9 +35,12 @@ X = X / 16
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
 
 # %%
-# The search: 18 candidates on 3 folds.
+# The search: 18 candidates on 3 folds, in three stacks, one for each n_components.
+#
+# A `PosteriorCollapseWarning` after the refit says that one of the 8 dimensions is dead: under the
+# weights that the classifier likes best, the digits fill 7. It is an answer, not a failure.
 start = time.perf_counter()
-search = GridSearchCV(
+search = InfoVAEGridSearchCV(
     Pipeline(
         [
             ("vae", InfoVAETransformer(likelihood="bernoulli", random_state=0)),
@@ -52,7 +60,8 @@ search.fit(X_train, y_train)
 print(f"54 fits and a refit in {time.perf_counter() - start:.0f} s\n")
 
 # %%
-# The best weights for each dimension, by cross-validation, beside PCA.
+# The best weights for each dimension, by cross-validation, beside PCA. The best of all was fitted
+# by the search.
 results = search.cv_results_
 print("n_components   alpha  lambd   InfoVAE cv   InfoVAE test   PCA cv   PCA test")
 embeddings = {}
@@ -60,7 +69,10 @@ for d in DIMENSIONS:
     rows = [i for i, p in enumerate(results["params"]) if p["vae__n_components"] == d]
     best = min(rows, key=lambda i: results["rank_test_score"][i])
     params = results["params"][best]
-    pipeline = search.estimator.set_params(**params).fit(X_train, y_train)
+    if params == search.best_params_:
+        pipeline = search.best_estimator_
+    else:
+        pipeline = clone(search.estimator).set_params(**params).fit(X_train, y_train)
     rival = GridSearchCV(
         Pipeline(
             [

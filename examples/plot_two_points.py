@@ -21,7 +21,8 @@ from sk_infovae import InfoVAETransformer
 from sk_infovae.divergences import MMD
 from sk_infovae.likelihoods import Gaussian
 
-OUTPUT = Path(globals().get("__file__", "examples/plot_two_points.py")).parent / "output"
+# Beside the script; the gallery and a notebook have no __file__ and run in its folder.
+OUTPUT = Path(globals().get("__file__", "here")).parent / "output"
 CHECKPOINTS = [30, 100, 300, 1000, 3000]  # steps, of one batch each
 
 # %%
