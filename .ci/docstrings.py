@@ -18,10 +18,9 @@ from numpydoc.validate import ERROR_MSGS, validate
 PACKAGE = "sk_infovae"
 MODULES = [
     f"{PACKAGE}.{name}"
-    for name in (
-        "callbacks", "datasets", "divergences", "exceptions", "inspection", "likelihoods",
-        "metrics", "model_selection", "preprocessing",
-    )  # fmt: skip
+    for name in """
+        callbacks datasets divergences exceptions likelihoods metrics model_selection preprocessing
+    """.split()
 ]
 
 

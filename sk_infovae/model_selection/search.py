@@ -151,7 +151,7 @@ class InfoVAEGridSearchCV(_TrainedTogether, GridSearchCV):
         What is searched; any other estimator is searched as by scikit-learn's class.
     param_grid : dict or list of dict
         As in `sklearn.model_selection.GridSearchCV`.
-    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
+    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score : object
         As in `sklearn.model_selection.GridSearchCV`. ``n_jobs`` is for scoring and for what is not
         trained together; under a joblib backend that is a cluster (dask), stacks go to its workers.
         ``verbose`` >= 1 also shows a line of progress over all that is: epochs of all models, and
@@ -182,7 +182,8 @@ class InfoVAERandomizedSearchCV(_TrainedTogether, RandomizedSearchCV):
         What is searched.
     param_distributions : dict or list of dict
         As in `sklearn.model_selection.RandomizedSearchCV`.
-    n_iter, scoring, n_jobs, refit, cv, verbose, pre_dispatch, random_state, error_score, \
-            return_train_score
+    n_iter, random_state : object
         As in `sklearn.model_selection.RandomizedSearchCV`.
+    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score : object
+        As in `InfoVAEGridSearchCV`.
     """
