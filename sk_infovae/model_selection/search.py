@@ -182,8 +182,12 @@ class InfoVAERandomizedSearchCV(_TrainedTogether, RandomizedSearchCV):
         What is searched.
     param_distributions : dict or list of dict
         As in `sklearn.model_selection.RandomizedSearchCV`.
-    n_iter, random_state : object
-        As in `sklearn.model_selection.RandomizedSearchCV`.
-    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score : object
+    n_iter : int, default=10
+        How many candidates are drawn.
+    scoring, n_jobs, refit, cv, verbose, pre_dispatch : object
+        As in `InfoVAEGridSearchCV`.
+    random_state : int, RandomState or None, default=None
+        Of the draws of candidates.
+    error_score, return_train_score : object
         As in `InfoVAEGridSearchCV`.
     """
