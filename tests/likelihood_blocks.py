@@ -112,38 +112,60 @@ def is_continuous(likelihood):
     return allows(likelihood, 0.5)
 
 
-def support(likelihood):
-    """Nodes and weights that integrate over a continuous support, or sum over a discrete one.
+STEPS = torch.linspace(-40, 40, 4001, dtype=torch.float64)
+STEP = 80 / 4000
 
-    The trapezoidal rule in t, with x = sinh(t) for the reals and x = exp(t) for the positive
-    numbers, converges exponentially for smooth densities.
+
+def below(values, real):
+    """Nodes and weights that integrate up to each value, from -inf or from 0.
+
+    The trapezoidal rule after these substitutions converges exponentially for smooth densities.
     """
-    if not is_continuous(likelihood):
+    values = values[:, None]
+    if real:
+        return values - STEPS.exp(), STEP * STEPS.exp().expand(len(values), -1)
+    return between(torch.zeros(1).double(), values[:, 0])
+
+
+def between(low, high):
+    """Nodes and weights that integrate from each low to each high."""
+    width, share = (high - low)[:, None], STEPS.sigmoid()
+    return low[:, None] + width * share, STEP * width * share * (-STEPS).sigmoid()
+
+
+def median(block, column):
+    """Where a density may have a kink: no rule crosses it."""
+    half = torch.full((1, N_COLUMNS), 0.5).double()
+    return block.likelihood.sample(block.rows(1), block.parameters, half)[:, column]
+
+
+def support(block, column):
+    """Nodes and weights that integrate over a continuous support, or sum over a discrete one."""
+    if not is_continuous(block.likelihood):
         counts = torch.arange(2000, dtype=torch.float64)
-        counts = counts[likelihood.in_support(counts)]
+        counts = counts[block.likelihood.in_support(counts)]
         return counts, torch.ones_like(counts)
-    t = torch.linspace(-18, 18, 4001, dtype=torch.float64)
-    step = t[1] - t[0]
-    real = allows(likelihood, -1.0)
-    return (t.sinh(), step * t.cosh()) if real else (t.exp(), step * t.exp())
+    centre = median(block, column)
+    nodes, weights = below(centre, allows(block.likelihood, -1.0))
+    above = STEPS.exp()
+    return torch.cat([nodes[0], centre + above]), torch.cat([weights[0], STEP * above])
 
 
 def distribution_function(block, column, values):
     """P(x <= value): a sum, or the integral over what lies below each value."""
     if not is_continuous(block.likelihood):
-        nodes, _ = support(block.likelihood)
+        nodes, _ = support(block, column)
         probability = block.log_prob_of(column, nodes).exp()
         return (probability * (nodes <= values[:, None])).sum(-1)
-    s = torch.linspace(-40, 20, 3001, dtype=torch.float64)
-    if allows(block.likelihood, -1.0):
-        below, weight = values[:, None] - s.exp(), s.exp().expand(len(values), -1)
-    else:
-        below, weight = (
-            values[:, None] * s.sigmoid(),
-            values[:, None] * s.sigmoid() * (-s).sigmoid(),
-        )
-    density = block.log_prob_of(column, below.reshape(-1)).exp().reshape(below.shape)
-    return (density * weight).sum(-1) * (s[1] - s[0])
+    centre = median(block, column)
+    parts = [
+        below(values.minimum(centre), allows(block.likelihood, -1.0)),
+        between(centre, values.maximum(centre)),
+    ]
+    return sum(
+        (weights * block.log_prob_of(column, nodes.reshape(-1)).exp().reshape(nodes.shape)).sum(-1)
+        for nodes, weights in parts
+    )
 
 
 def draw(block, n, seed=0):

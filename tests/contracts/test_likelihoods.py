@@ -33,7 +33,7 @@ from sk_infovae.likelihoods import Likelihood
 @over_columns
 def test_density_integrates_to_one(likelihood, column):
     block = make_block(likelihood)
-    nodes, weights = support(likelihood)
+    nodes, weights = support(block, column)
     total = (weights * block.log_prob_of(column, nodes).exp()).sum()
     assert total.item() == pytest.approx(1, abs=1e-9)
 
@@ -43,7 +43,7 @@ def test_density_integrates_to_one(likelihood, column):
 def test_mean_is_that_of_the_density(likelihood, column):
     """With levels the probability of each; what is decided is the most probable one."""
     block = make_block(likelihood)
-    nodes, weights = support(likelihood)
+    nodes, weights = support(block, column)
     probability = weights * block.log_prob_of(column, nodes).exp()
     likely = nodes[probability.argmax()]
     expected = probability if likelihood.has_levels else (probability * nodes).sum()
@@ -72,8 +72,8 @@ def test_noise_variance_is_that_of_the_density(likelihood):
     variance = likelihood.noise_variance(block.parameters)
     assert variance is None or variance.shape in [(N_COLUMNS,), (1,)]
     variance = None if variance is None else variance.expand(N_COLUMNS)
-    nodes, weights = support(likelihood)
     for column in range(N_COLUMNS):
+        nodes, weights = support(block, column)
         probability = weights * block.log_prob_of(column, nodes).exp()
         mean = (probability * nodes).sum()
         expected = (probability * (nodes - mean) ** 2).sum()
@@ -89,7 +89,7 @@ def test_draws_have_the_mean_and_lie_in_the_support(likelihood):
     assert x.shape == (n, N_COLUMNS)
     assert likelihood.in_support(x).all()
     assert likelihood.in_fit_domain(x).all()
-    nodes, _ = support(likelihood)
+    nodes, _ = support(block, 0)
     x = (x[..., None] == nodes).double() if likelihood.has_levels else x
     error = x.std(0) / n**0.5
     assert ((x.mean(0) - block.mean()).abs() <= 4 * error).all()
@@ -126,9 +126,9 @@ def test_draws_are_finite_at_the_ends_of_float32(likelihood):
 
 def information(block):
     """E s s' with the score s, by autograd under the density; columns are independent."""
-    nodes, weights = support(block.likelihood)
     total = torch.zeros(2 * block.outputs.shape, dtype=torch.float64)
     for column in range(N_COLUMNS):
+        nodes, weights = support(block, column)
         outputs = block.rows(len(nodes)).clone().requires_grad_()
         log_prob = block.log_prob_of(column, nodes, outputs)
         (score,) = torch.autograd.grad(log_prob.sum(), outputs)
