@@ -103,6 +103,12 @@ class GaussianKernel(Kernel):
         """One Gaussian."""
         return [(0.5, 1.0)]
 
+    def isotropic_mean(self, squared_norm: Tensor, variance: float, d: int) -> Tensor:
+        """The same in one term, without a sum that a small batch spends its time on."""
+        rate = 0.5 / per_model(self.bandwidth, squared_norm)
+        shrink = 1 + 2 * variance * rate
+        return torch.exp((-rate / shrink) * squared_norm) * shrink ** (-d / 2)
+
 
 class InverseMultiquadric(Kernel):
     r"""(1 + r^2 / C)^(-power), the bandwidth being C.
