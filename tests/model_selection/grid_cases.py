@@ -227,10 +227,8 @@ def searches(draw):
         values |= OF_MMD
     # Which columns a choice is for, and which rows are far out, is what stacks most easily mix up.
     anything = st.lists(st.sampled_from([*values]), min_size=1, max_size=3, unique=True)
-    of_columns = st.sampled_from(
-        [["likelihood"], ["likelihood", "alpha"], ["categorical_features"]]
-    )
-    chosen = draw(st.one_of(anything, of_columns, anything))
+    by_column = (["likelihood"], ["likelihood", "alpha"], ["categorical_features"])
+    chosen = draw(st.one_of(anything, st.sampled_from(by_column), anything))
     sizes = {1: [4], 2: [3, 2], 3: [2, 2, 2]}[len(chosen)]
     grid = {
         name: draw(choices(values[name], most, names if name == "likelihood" else ()))
