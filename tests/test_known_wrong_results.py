@@ -127,7 +127,7 @@ def raised_by(function, *args):
     """The kind of error, or None."""
     try:
         function(*args)
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         return type(error)
     return None
 
