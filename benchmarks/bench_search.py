@@ -48,6 +48,14 @@ from sk_infovae.model_selection import InfoVAEGridSearchCV
 BATCH, ALPHA = 128, [0.0, 0.25, 0.5, 0.9]
 LAYERS = [(64, 128), (128, 64), (64, 16), (8, 64), (64, 128), (128, 64), (8, 64)]
 FOLDS = KFold(5)
+GOALS = {
+    (60, "products"): (1.7, "most"),
+    (240, "products"): (1.5, "most"),
+    (60, "skorch"): (6.0, "least"),
+    (60, "own"): (2.0, "least"),
+}
+"""By number of fits and side: together over the products, and the others over together."""
+
 TOO_SLOW = {"own1", "skorch", "pythae"}
 """Sides that more than 60 fits leave out unless they are asked for."""
 
@@ -163,7 +171,20 @@ def print_sides(arguments):
     for name, seconds in medians.items():
         ratios = [seconds / medians.get(other, np.nan) for other in ("together", "products")]
         print(f"{name:10} {seconds:8.1f} {ratios[0]:12.2f} {ratios[1]:12.2f}")
+    print_goals(arguments.fits, medians)
     print_score(arguments)
+
+
+def print_goals(n_fits, medians):
+    """Whether the goals are met."""
+    for side, seconds in medians.items():
+        goal, kind = GOALS.get((n_fits, side), (None, None))
+        if goal is None or "together" not in medians:
+            continue
+        ratio = seconds / medians["together"]
+        ratio = 1 / ratio if kind == "most" else ratio
+        met = ratio <= goal if kind == "most" else ratio >= goal
+        print(f"{side}: {ratio:.2f}, goal at {kind} {goal:g}: {'met' if met else 'missed'}")
 
 
 def print_score(arguments):
