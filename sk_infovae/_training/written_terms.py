@@ -1,0 +1,218 @@
+"""The objective's terms with their gradients written out, in memory that every step uses again."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sk_infovae._base.gaussian import Posterior
+from sk_infovae._training.written_layers import LONE, STACK, Layer
+from sk_infovae.divergences import Codes, Divergence
+from sk_infovae.likelihoods.gaussian import LOG_2PI
+
+
+class Draw:
+    r"""z = m + s e with s = exp(l / 2), and the batch's mean KL, on batches of one size.
+
+    .. math::
+
+        \text{KL} = \frac{1}{2n} \sum_{il} (m_{il}^2 + s_{il}^2 - l_{il} - 1)
+
+    and, with the weight w of KL and the gradient g of all other terms with respect to z,
+
+    .. math::
+
+        \frac{dL}{dm} = g + \frac wn m, \qquad
+        \frac{dL}{dl} = \frac12 \left( g\, e\, s + \frac wn (s^2 - 1) \right).
+
+    Parameters
+    ----------
+    layer : Layer
+        The encoder's last one: its h holds m and l side by side, its gradient theirs.
+    """
+
+    def __init__(self, layer: Layer):
+        self.mean, self.log_variance = layer.h.chunk(2, -1)
+        self.mean_gradient, self.log_variance_gradient = layer.gradient.chunk(2, -1)
+        self.std, self.variance, self.z, self.part, self.gradient = (
+            torch.empty_like(self.mean, memory_format=torch.contiguous_format) for _ in range(5)
+        )
+        self.n, self.d = self.z.shape[-2:]
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """z and the mean KL ``(...)``."""
+        torch.mul(self.log_variance, 0.5, out=self.std).exp_()
+        torch.addcmul(self.mean, self.std, noise, out=self.z)
+        torch.mul(self.std, self.std, out=self.variance)
+        torch.addcmul(self.variance, self.mean, self.mean, out=self.part)
+        total = self.part.sub_(self.log_variance).sum((-2, -1))
+        return self.z, total.sub_(self.n * self.d).mul_(0.5 / self.n)
+
+    def backward(self, noise: Tensor, weight: Tensor) -> None:
+        """Gradients of m and l, from g in `gradient`; ``weight`` is w ``(..., 1, 1)``."""
+        per_row = weight / self.n
+        torch.addcmul(self.gradient, self.mean, per_row, out=self.mean_gradient)
+        torch.mul(self.gradient, noise, out=self.part).mul_(self.std)
+        self.part.addcmul_(self.variance.sub_(1), per_row)
+        torch.mul(self.part, 0.5, out=self.log_variance_gradient)
+
+
+class GaussianNoise:
+    r"""The batch's mean log density of Gaussian columns, on batches of one size.
+
+    With r = o - x (0 where a cell is missing), :math:`f_j` the part of the rows in which column j
+    was observed and :math:`\log v_j = \log(\text{floor} + e^{\rho_j})`
+
+    .. math::
+
+        -E \log p(x|z) = \frac12 \sum_j \left[ q_j + f_j (\log v_j + \log 2 \pi) \right],
+        \qquad q_j = \frac1n \sum_i \frac{r_{ij}^2}{v_j},
+
+    .. math::
+
+        \frac{dL}{do_{ij}} = \frac{r_{ij}}{n v_j}, \qquad
+        \frac{dL}{d\rho_j} = \frac12 (f_j - q_j)\, e^{\rho_j} / v_j.
+
+    Parameters
+    ----------
+    rho, gradient : Tensor of shape (..., 1, n_columns), or (..., 1, 1) where columns share it
+    layer : Layer
+        The decoder's last one: its h holds r, which is overwritten, its gradient that of o.
+    floor : float
+    """
+
+    def __init__(self, rho: Tensor, gradient: Tensor, layer: Layer, floor: float):
+        self.rho, self.gradient = rho, gradient
+        self.r, self.r_gradient = layer.h, layer.gradient
+        *stack, n, c = self.r.shape
+        self.log_floor = self.r.new_full((*stack, 1, c), math.log(floor))
+        self.log_rows, self.zero = self.r.new_tensor(-math.log(n)), self.r.new_zeros(())
+        self.log_variance, self.precision, self.slope, self.squares, self.part, self.observed = (
+            torch.ones_like(self.log_floor) for _ in range(6)
+        )
+
+    def evaluate(self, mask: Tensor | None) -> Tensor:
+        """The mean negative log density ``(...)``; writes the gradients."""
+        torch.logaddexp(self.rho, self.log_floor, out=self.log_variance)
+        torch.sub(self.log_rows, self.log_variance, out=self.precision).exp_()  # 1 / (n v)
+        torch.sub(self.rho, self.log_variance, out=self.slope).exp_()
+        if mask is not None:
+            self.r.mul_(mask)
+            torch.mean(mask, -2, keepdim=True, out=self.observed)
+        torch.mul(self.r, self.precision, out=self.r_gradient)
+        torch.sum(self.r.mul_(self.r_gradient), -2, keepdim=True, out=self.squares)
+        torch.sub(self.observed, self.squares, out=self.part)
+        if self.gradient.shape == self.part.shape:
+            torch.addcmul(self.zero, self.part, self.slope, value=0.5, out=self.gradient)
+        else:
+            torch.sum(self.part.mul_(self.slope).mul_(0.5), -1, keepdim=True, out=self.gradient)
+        constant = self.log_variance.add_(LOG_2PI)
+        torch.addcmul(self.squares, self.observed, constant, out=self.part)
+        return self.part.sum((-2, -1)).mul_(0.5)
+
+
+class GaussianMMD:
+    r"""`MMD` with one Gaussian kernel on draws, on batches of one size.
+
+    With :math:`t = 1 / (2 s^2)`, :math:`k_{ij} = \exp(-t |z_i - z_j|^2)`,
+    :math:`p_i = \exp(-\frac{t}{1 + 2t} |z_i|^2)` and :math:`A = (1 + 2t)^{-d/2}`
+
+    .. math::
+
+        D = \frac{1}{n (n - 1)} \sum_{i \ne j} k_{ij} - \frac{2 A}{n} \sum_i p_i + (1 + 4t)^{-d/2},
+
+    .. math::
+
+        \frac{dD}{dz_i} = \frac{4t}{n (n - 1)} \left[ \sum_j k_{ij} (z_j - z_i)
+        + \frac{(n - 1) A}{1 + 2t} p_i z_i \right].
+
+    The exponents of all pairs are one product of ``[z, 1, |z|^2]`` with its mirror image, the z
+    centred, and the sums over j another with k.
+
+    Parameters
+    ----------
+    z : Tensor of shape (..., n, d)
+        Memory of the draws.
+    gradient : Tensor of the same shape
+        Memory of the gradient of w D.
+    bandwidth : float
+        s^2.
+    """
+
+    def __init__(self, z: Tensor, gradient: Tensor, bandwidth: float):
+        *stack, n, d = z.shape
+        self.z, self.gradient, self.n, self.d, self.t = z, gradient, n, d, 0.5 / bandwidth
+        self.products = STACK if stack else LONE
+        self.centre, self.squares = z.new_empty(*stack, 1, d), torch.empty_like(z)
+        self.scale = -self.t / math.log(2)
+        left, right = (z.new_full((*stack, n, d + 2), one) for one in (self.scale, 1.0))
+        self.left, self.right_t = left, right.mT
+        self.left_z, self.left_norms = left[..., :d], left[..., d : d + 1]
+        self.centred, self.norms = right[..., :d], right[..., d + 1 :]
+        self.summed_t, self.centred_t = right[..., : d + 1].mT, self.centred.mT
+        self.k, sums = z.new_empty(*stack, n, n), z.new_empty(*stack, d + 1, n)
+        self.sums, self.sums_z, self.sums_k = sums, sums[..., :d, :], sums[..., d:, :]
+        self.sums_z_t = self.sums_z.mT
+        self.p = z.new_empty(*stack, n, 1)
+
+    def evaluate(self, codes: Codes, weight: Tensor) -> Tensor:
+        """D ``(...)``; writes the gradient of w D, ``weight`` being w ``(..., 1, 1)``."""
+        n, d, t = self.n, self.d, self.t
+        if n < 2:
+            self.gradient.zero_()
+            return self.gradient.sum((-2, -1))
+        self._pairs()
+        torch.mul(self.z, self.z, out=self.squares)
+        torch.sum(self.squares, -1, keepdim=True, out=self.p).mul_(-t / (1 + 2 * t)).exp_()
+        to_prior = (1 + 2 * t) ** (-d / 2)
+        value = self.sums_k.sum((-2, -1)).sub_(n).mul_(1 / (n * (n - 1)))
+        value.add_(self.p.sum((-2, -1)), alpha=-2 * to_prior / n).add_((1 + 4 * t) ** (-d / 2))
+        self.p.mul_((n - 1) * to_prior / (1 + 2 * t))
+        torch.addcmul(self.sums_z_t, self.z, self.p, out=self.gradient)
+        self.gradient.mul_(weight * (4 * t / (n * (n - 1))))
+        return value
+
+    def _pairs(self) -> None:
+        """k, its sums over j, and those of k_ij (z_j - z_i)."""
+        torch.mean(self.z, -2, keepdim=True, out=self.centre)
+        torch.sub(self.z, self.centre, out=self.centred)
+        torch.mul(self.centred, self.centred, out=self.squares)
+        torch.sum(self.squares, -1, keepdim=True, out=self.norms)
+        torch.mul(self.norms, self.scale, out=self.left_norms)
+        torch.mul(self.centred, -2 * self.scale, out=self.left_z)
+        self.products.mm(self.left, self.right_t, out=self.k).exp2_()  # a third of exp's time
+        # k is symmetric, and products with few columns are slow.
+        self.products.mm(self.summed_t, self.k, out=self.sums)
+        torch.addcmul(self.sums_z, self.centred_t, self.sums_k, value=-1, out=self.sums_z)
+
+
+class AnyDivergence:
+    """A divergence that learns nothing, its gradient by autograd from the codes on.
+
+    Parameters
+    ----------
+    divergence : Divergence
+    draw : Draw
+    """
+
+    def __init__(self, divergence: Divergence, draw: Draw):
+        self.divergence, self.draw = divergence, draw
+        self.extra: list[Tensor | None] = []
+
+    def evaluate(self, codes: Codes, weight: Tensor) -> Tensor:
+        """D ``(...)``; writes the gradient of w D with respect to z."""
+        leaves = [v.detach().requires_grad_() for v in (codes.z, *codes.posterior)]
+        z, *posterior = leaves
+        with torch.enable_grad():
+            value = self.divergence(codes._replace(z=z, posterior=Posterior(*posterior)))
+            grads = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+        own, *self.extra = [None if g is None else g * weight for g in grads]
+        self.draw.gradient.zero_() if own is None else self.draw.gradient.copy_(own)
+        return value.detach()
+
+    def add_to_posterior(self) -> None:
+        """Add what D asks of q(z|x) itself, once the rest of its gradient is there."""
+        places = self.draw.mean_gradient, self.draw.log_variance_gradient
+        for place, gradient in zip(places, self.extra, strict=True):
+            if gradient is not None:
+                place.add_(gradient)
