@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_infovae._base.gaussian import Posterior
 from sk_infovae._model.networks import SkipDecoder
 from sk_infovae._model.objective import InfoVAELoss, Terms, coefficients
 from sk_infovae._model.vae import VAE
@@ -23,7 +22,7 @@ from sk_infovae._training.written_layers import (
     Perceptron,
 )
 from sk_infovae._training.written_terms import AnyDivergence, Draw, GaussianMMD, GaussianNoise
-from sk_infovae.divergences import MMD, Codes, Divergence
+from sk_infovae.divergences import MMD, Divergence
 from sk_infovae.divergences.kernels import GaussianKernel
 from sk_infovae.likelihoods import Gaussian
 
@@ -86,7 +85,6 @@ class Pass:
             for chain in (parts.encoder, parts.decoder)
         )
         self.draw = Draw(self.encoder.last)
-        self.posterior = Posterior(self.draw.mean, self.draw.log_variance)
         last = self.decoder.last
         self.skip = None if parts.skip is None else Layer(affines[parts.skip], n, shared=last)
         self.noise = GaussianNoise(*rho, last, parts.noise.floor)
@@ -98,21 +96,28 @@ class Pass:
         )
 
     def forward(
-        self, inputs: Tensor, x: Tensor, mask: Tensor | None, codes: Codes, on_divergence: Tensor
+        self,
+        inputs: Tensor,
+        x: Tensor,
+        mask: Tensor | None,
+        noise: Tensor,
+        n_rows: int | None,
+        on_divergence: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean negative log density, KL and D; the density's and D's gradients are then there.
-
-        ``codes`` lacks z and the posterior, and has the noise of z first.
-        """
+        """Mean log density, KL and D; the gradients of the density and of D are then there."""
         self.encoder.forward(inputs)
-        z, kl = self.draw.forward(codes.z)
-        value = self.divergence.evaluate(codes._replace(z=z), on_divergence)
+        z, kl = self.draw.forward(self.own(noise))
+        value = self.divergence.evaluate(noise, n_rows, on_divergence)
         last = self.decoder.last
         assert last.affine.bias is not None
         residuals = self.decoder.forward(z, torch.sub(last.affine.bias, x, out=last.h))
         if self.skip is not None:
             self.skip.add(residuals, z)
         return self.noise.evaluate(mask), kl, value
+
+    def own(self, noise: Tensor) -> Tensor:
+        """The noise of z."""
+        return noise if noise.shape[-2] == self.draw.n else noise[..., : self.draw.n, :]
 
     def backward(self, noise: Tensor, on_kl: Tensor) -> None:
         """Every other gradient."""
@@ -121,7 +126,7 @@ class Pass:
             self.skip.backward(z)
             self.skip.add_input_gradient(into)
         self.decoder.backward(into)
-        self.draw.backward(noise, on_kl)
+        self.draw.backward(self.own(noise), on_kl)
         if isinstance(self.divergence, AnyDivergence):
             self.divergence.add_to_posterior()
         self.encoder.backward()
@@ -191,8 +196,8 @@ class WrittenOut:
         self.starts = [tensor.data_ptr() for tensor, _ in self.places]
         self.passes: dict[int, Pass] = {}
         rho = self.tensors[self.parts.rho]
-        self.weights = rho.new_empty(2, *rho.shape[:-1], requires_grad=False)
-        self.on_kl, self.on_divergence = self.weights[..., None, None]
+        self.weights = [rho.new_empty(rho.shape[:-1], requires_grad=False) for _ in range(2)]
+        self.on_kl, self.on_divergence = (weight[..., None, None] for weight in self.weights)
 
     def _pass(self, n: int) -> Pass:
         """What serves batches of n rows."""
@@ -223,24 +228,23 @@ class WrittenOut:
         """
         if [tensor.data_ptr() for tensor, _ in self.places] != self.starts:
             self._bind()
-        n = x.shape[-2]
-        now = self._pass(n)
-        on_kl, on_divergence = self.weights
-        for place, weight in zip(
-            self.weights,
-            weights or coefficients(self.criterion.alpha, self.criterion.lambd),
-            strict=True,
-        ):
-            place.copy_(weight) if isinstance(weight, Tensor) else place.fill_(weight)
-        own = noise[..., :n, :]
-        codes = Codes(own, now.posterior, noise[..., n:, :], n_rows)
+        now = self._pass(x.shape[-2])
+        self._weigh(weights or coefficients(self.criterion.alpha, self.criterion.lambd))
         inputs = self.module.inputs(x, mask)
-        distortion, kl, value = now.forward(inputs, x, mask, codes, self.on_divergence)
-        now.backward(own, self.on_kl)
+        density, kl, value = now.forward(inputs, x, mask, noise, n_rows, self.on_divergence)
+        now.backward(noise, self.on_kl)
         for tensor, gradient in self.places:
             tensor.grad = gradient
-        loss = distortion + on_kl * kl + on_divergence * value
-        return Terms(loss, -distortion, kl, value)
+        on_kl, on_divergence = self.weights
+        loss = torch.mul(on_kl, kl).addcmul_(on_divergence, value).sub_(density)
+        return Terms(loss, density, kl, value)
+
+    def _weigh(self, weights: tuple[Any, Any]) -> None:
+        for place, weight in zip(self.weights, weights, strict=True):
+            if isinstance(weight, Tensor):
+                place.copy_(weight)
+            else:
+                place.fill_(weight)
 
 
 def affine(linear: nn.Linear, pairs: Mapping[Tensor, tuple[Tensor, Tensor]]) -> Affine:

@@ -11,6 +11,11 @@ from sk_infovae.divergences import Codes, Divergence
 from sk_infovae.likelihoods.gaussian import LOG_2PI
 
 
+def constants(like: Tensor, *values: float) -> tuple[Tensor, ...]:
+    """Numbers as tensors of the same kind: torch would make one of each number in each step."""
+    return like.new_tensor(values).unbind()
+
+
 class Draw:
     r"""z = m + s e with s = exp(l / 2), and the batch's mean KL, on batches of one size.
 
@@ -38,23 +43,25 @@ class Draw:
             torch.empty_like(self.mean, memory_format=torch.contiguous_format) for _ in range(5)
         )
         self.n, self.d = self.z.shape[-2:]
+        values = 0.5, 1.0, 1 / self.n, -0.5 * self.d
+        self.half, self.one, self.per_row, self.kl_of_0 = constants(self.z, *values)
 
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """z and the mean KL ``(...)``."""
-        torch.mul(self.log_variance, 0.5, out=self.std).exp_()
+        torch.mul(self.log_variance, self.half, out=self.std).exp_()
         torch.addcmul(self.mean, self.std, noise, out=self.z)
         torch.mul(self.std, self.std, out=self.variance)
         torch.addcmul(self.variance, self.mean, self.mean, out=self.part)
         total = self.part.sub_(self.log_variance).sum((-2, -1))
-        return self.z, total.sub_(self.n * self.d).mul_(0.5 / self.n)
+        return self.z, torch.add(self.kl_of_0, total, alpha=0.5 / self.n)
 
     def backward(self, noise: Tensor, weight: Tensor) -> None:
         """Gradients of m and l, from g in `gradient`; ``weight`` is w ``(..., 1, 1)``."""
-        per_row = weight / self.n
+        per_row = weight * self.per_row
         torch.addcmul(self.gradient, self.mean, per_row, out=self.mean_gradient)
         torch.mul(self.gradient, noise, out=self.part).mul_(self.std)
-        self.part.addcmul_(self.variance.sub_(1), per_row)
-        torch.mul(self.part, 0.5, out=self.log_variance_gradient)
+        self.part.addcmul_(self.variance.sub_(self.one), per_row)
+        torch.mul(self.part, self.half, out=self.log_variance_gradient)
 
 
 class GaussianNoise:
@@ -65,7 +72,7 @@ class GaussianNoise:
 
     .. math::
 
-        -E \log p(x|z) = \frac12 \sum_j \left[ q_j + f_j (\log v_j + \log 2 \pi) \right],
+        E \log p(x|z) = -\frac12 \sum_j \left[ q_j + f_j (\log v_j + \log 2 \pi) \right],
         \qquad q_j = \frac1n \sum_i \frac{r_{ij}^2}{v_j},
 
     .. math::
@@ -86,15 +93,17 @@ class GaussianNoise:
         self.r, self.r_gradient = layer.h, layer.gradient
         *stack, n, c = self.r.shape
         self.log_floor = self.r.new_full((*stack, 1, c), math.log(floor))
-        self.log_rows, self.zero = self.r.new_tensor(-math.log(n)), self.r.new_zeros(())
+        values = 0.0, 0.5, -0.5, LOG_2PI, -math.log(n)
+        constant = constants(self.r, *values)
+        self.zero, self.half, self.minus_half, self.log_2pi, self.log_per_row = constant
         self.log_variance, self.precision, self.slope, self.squares, self.part, self.observed = (
             torch.ones_like(self.log_floor) for _ in range(6)
         )
 
     def evaluate(self, mask: Tensor | None) -> Tensor:
-        """The mean negative log density ``(...)``; writes the gradients."""
+        """The mean log density ``(...)``; writes the gradients of its negative."""
         torch.logaddexp(self.rho, self.log_floor, out=self.log_variance)
-        torch.sub(self.log_rows, self.log_variance, out=self.precision).exp_()  # 1 / (n v)
+        torch.sub(self.log_per_row, self.log_variance, out=self.precision).exp_()  # 1 / (n v)
         torch.sub(self.rho, self.log_variance, out=self.slope).exp_()
         if mask is not None:
             self.r.mul_(mask)
@@ -105,10 +114,11 @@ class GaussianNoise:
         if self.gradient.shape == self.part.shape:
             torch.addcmul(self.zero, self.part, self.slope, value=0.5, out=self.gradient)
         else:
-            torch.sum(self.part.mul_(self.slope).mul_(0.5), -1, keepdim=True, out=self.gradient)
-        constant = self.log_variance.add_(LOG_2PI)
+            half = self.part.mul_(self.slope).mul_(self.half)
+            torch.sum(half, -1, keepdim=True, out=self.gradient)
+        constant = self.log_variance.add_(self.log_2pi)
         torch.addcmul(self.squares, self.observed, constant, out=self.part)
-        return self.part.sum((-2, -1)).mul_(0.5)
+        return self.part.sum((-2, -1)).mul_(self.minus_half)
 
 
 class GaussianMMD:
@@ -141,11 +151,11 @@ class GaussianMMD:
 
     def __init__(self, z: Tensor, gradient: Tensor, bandwidth: float):
         *stack, n, d = z.shape
-        self.z, self.gradient, self.n, self.d, self.t = z, gradient, n, d, 0.5 / bandwidth
+        self.z, self.gradient, self.n = z, gradient, n
         self.products = STACK if stack else LONE
-        self.centre, self.squares = z.new_empty(*stack, 1, d), torch.empty_like(z)
-        self.scale = -self.t / math.log(2)
-        left, right = (z.new_full((*stack, n, d + 2), one) for one in (self.scale, 1.0))
+        self._weigh(0.5 / bandwidth, max(n, 2), d)
+        left, right = z.new_empty(*stack, n, d + 2), z.new_ones(*stack, n, d + 2)
+        left[..., d + 1 :] = self.base_2
         self.left, self.right_t = left, right.mT
         self.left_z, self.left_norms = left[..., :d], left[..., d : d + 1]
         self.centred, self.norms = right[..., :d], right[..., d + 1 :]
@@ -153,33 +163,44 @@ class GaussianMMD:
         self.k, sums = z.new_empty(*stack, n, n), z.new_empty(*stack, d + 1, n)
         self.sums, self.sums_z, self.sums_k = sums, sums[..., :d, :], sums[..., d:, :]
         self.sums_z_t = self.sums_z.mT
+        self.total, self.squares = z.new_empty(*stack, 1, d), torch.empty_like(z)
         self.p = z.new_empty(*stack, n, 1)
 
-    def evaluate(self, codes: Codes, weight: Tensor) -> Tensor:
+    def _weigh(self, t: float, n: int, d: int) -> None:
+        """The factors of the formulas."""
+        to_prior = (1 + 2 * t) ** (-d / 2)
+        self.per_pair, self.per_row = 1 / (n * (n - 1)), -2 * to_prior / n
+        self.base_2, self.cross, self.rate, self.pull, self.slope, self.rest = constants(
+            self.z,
+            -t / math.log(2),  # of |z_i - z_j|^2 in exponents of 2
+            2 * t / math.log(2),
+            -t / (1 + 2 * t),
+            (n - 1) * to_prior / (1 + 2 * t),
+            4 * t * self.per_pair,
+            (1 + 4 * t) ** (-d / 2) - 1 / (n - 1),  # without the pairs i = j
+        )
+
+    def evaluate(self, noise: Tensor, n_rows: int | None, weight: Tensor) -> Tensor:
         """D ``(...)``; writes the gradient of w D, ``weight`` being w ``(..., 1, 1)``."""
-        n, d, t = self.n, self.d, self.t
-        if n < 2:
-            self.gradient.zero_()
-            return self.gradient.sum((-2, -1))
+        if self.n < 2:
+            return self.gradient.zero_().sum((-2, -1))
         self._pairs()
         torch.mul(self.z, self.z, out=self.squares)
-        torch.sum(self.squares, -1, keepdim=True, out=self.p).mul_(-t / (1 + 2 * t)).exp_()
-        to_prior = (1 + 2 * t) ** (-d / 2)
-        value = self.sums_k.sum((-2, -1)).sub_(n).mul_(1 / (n * (n - 1)))
-        value.add_(self.p.sum((-2, -1)), alpha=-2 * to_prior / n).add_((1 + 4 * t) ** (-d / 2))
-        self.p.mul_((n - 1) * to_prior / (1 + 2 * t))
-        torch.addcmul(self.sums_z_t, self.z, self.p, out=self.gradient)
-        self.gradient.mul_(weight * (4 * t / (n * (n - 1))))
+        torch.sum(self.squares, -1, keepdim=True, out=self.p).mul_(self.rate).exp_()
+        value = torch.add(self.rest, self.sums_k.sum((-2, -1)), alpha=self.per_pair)
+        value.add_(self.p.sum((-2, -1)), alpha=self.per_row)
+        torch.addcmul(self.sums_z_t, self.z, self.p.mul_(self.pull), out=self.gradient)
+        self.gradient.mul_(weight * self.slope)
         return value
 
     def _pairs(self) -> None:
         """k, its sums over j, and those of k_ij (z_j - z_i)."""
-        torch.mean(self.z, -2, keepdim=True, out=self.centre)
-        torch.sub(self.z, self.centre, out=self.centred)
+        torch.sum(self.z, -2, keepdim=True, out=self.total)
+        torch.add(self.z, self.total, alpha=-1 / self.n, out=self.centred)
         torch.mul(self.centred, self.centred, out=self.squares)
         torch.sum(self.squares, -1, keepdim=True, out=self.norms)
-        torch.mul(self.norms, self.scale, out=self.left_norms)
-        torch.mul(self.centred, -2 * self.scale, out=self.left_z)
+        torch.mul(self.norms, self.base_2, out=self.left_norms)
+        torch.mul(self.centred, self.cross, out=self.left_z)
         self.products.mm(self.left, self.right_t, out=self.k).exp2_()  # a third of exp's time
         # k is symmetric, and products with few columns are slow.
         self.products.mm(self.summed_t, self.k, out=self.sums)
@@ -199,15 +220,17 @@ class AnyDivergence:
         self.divergence, self.draw = divergence, draw
         self.extra: list[Tensor | None] = []
 
-    def evaluate(self, codes: Codes, weight: Tensor) -> Tensor:
+    def evaluate(self, noise: Tensor, n_rows: int | None, weight: Tensor) -> Tensor:
         """D ``(...)``; writes the gradient of w D with respect to z."""
-        leaves = [v.detach().requires_grad_() for v in (codes.z, *codes.posterior)]
+        own = self.draw.z, self.draw.mean, self.draw.log_variance
+        leaves = [v.detach().requires_grad_() for v in own]
         z, *posterior = leaves
+        codes = Codes(z, Posterior(*posterior), noise[..., self.draw.n :, :], n_rows)
         with torch.enable_grad():
-            value = self.divergence(codes._replace(z=z, posterior=Posterior(*posterior)))
+            value = self.divergence(codes)
             grads = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-        own, *self.extra = [None if g is None else g * weight for g in grads]
-        self.draw.gradient.zero_() if own is None else self.draw.gradient.copy_(own)
+        to_z, *self.extra = [None if g is None else g * weight for g in grads]
+        self.draw.gradient.zero_() if to_z is None else self.draw.gradient.copy_(to_z)
         return value.detach()
 
     def add_to_posterior(self) -> None:
