@@ -64,18 +64,17 @@ class FlatAdam(torch.optim.Adam):
     ):
         self.parameters = list(params)
         self.rates = None if rates is None else list(rates)
-        first = self.parameters[0]
-        self.values = first.new_empty(sum(p.numel() for p in self.parameters), requires_grad=False)
         self.one_rate = len(set(self.rates or [1.0])) == 1
-        moved = self.values if self.one_rate else torch.zeros_like(self.values)
-        self.moved = nn.Parameter(moved)
-        self.moved.grad = torch.zeros_like(moved)
+        n_numbers = sum(p.numel() for p in self.parameters)
+        self.moved = nn.Parameter(self.parameters[0].detach().new_zeros(n_numbers))
         self._lay_out()
         super().__init__([self.moved], lr=lr, fused=True, **options)
 
     def _lay_out(self) -> None:
         """Views of the flat tensors, one for each parameter, and the parameters in these."""
-        assert self.moved.grad is not None
+        moved = self.moved.detach()
+        self.values = moved if self.one_rate else torch.empty_like(moved)
+        self.moved.grad = torch.zeros_like(moved)
         self._views = _split(self.values, self.parameters)
         self._starts = [view.data_ptr() for view in self._views]
         self.gradients = dict(
@@ -148,7 +147,7 @@ class FlatAdam(torch.optim.Adam):
         found = [(place, grad) for place, grad in strays if grad is not None]
         if found:
             places, grads = zip(*found, strict=True)
-            torch._foreach_copy_(places, grads)
+            torch._foreach_copy_(places, grads)  # type: ignore[attr-defined]
         for place, grad in strays:
             if grad is None:
                 place.zero_()
@@ -181,7 +180,7 @@ class FlatAdam(torch.optim.Adam):
 
     def __getstate__(self) -> dict[str, Any]:
         """torch's own, and what it doesn't know of; a copy takes its parameters in anew."""
-        own = ("parameters", "rates", "one_rate", "values", "moved")
+        own = ("parameters", "rates", "one_rate", "moved")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -189,6 +188,17 @@ class FlatAdam(torch.optim.Adam):
         super().__setstate__(state)
         if "parameters" in state:  # torch's load_state_dict comes here too
             self._lay_out()
+
+
+def make_adam(params: Iterable[Any], **options: Any) -> torch.optim.Adam:
+    """`FlatAdam` where it can be; torch's own for groups, for mixed types and for variants."""
+    given = list(params)
+    plain = all(isinstance(one, Tensor) and one.requires_grad for one in given)
+    kinds = {(one.dtype, one.device) for one in given} if plain else set()
+    own = {"lr", "betas", "eps", "weight_decay", "maximize"}
+    if len(kinds) == 1 and set(options) <= own and len(set(given)) == len(given):
+        return FlatAdam(given, **options)
+    return torch.optim.Adam(given, **{"fused": True, **options})
 
 
 def _split(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:

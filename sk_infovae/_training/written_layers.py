@@ -23,42 +23,44 @@ class Affine(NamedTuple):
 
 
 class Activation:
-    """h = f(a), computed in place, and dL/da = f'(a) dL/dh, in place too."""
+    """h = f(a) and f'(a), for a that stands in the memory of h.
+
+    Parameters
+    ----------
+    h : Tensor
+        Memory of a, then h.
+    """
 
     def __init__(self, h: Tensor):
-        self.h = h
+        self.h, self.slope, self.one = h, torch.empty_like(h), h.new_ones(())
 
     def forward(self) -> None:
         """Turn a into h."""
+        raise NotImplementedError
 
-    def backward(self, gradient: Tensor) -> None:
-        """Turn dL/dh into dL/da."""
+    def derive(self) -> None:
+        """Write f'(a) into `slope`; h is no longer needed then."""
+        raise NotImplementedError
 
 
 class SiLU(Activation):
     """h = a s with s = sigmoid(a), and f' = s + h (1 - s): no exponential on the way back."""
 
-    def __init__(self, h: Tensor):
-        super().__init__(h)
-        self.s, self.one = torch.empty_like(h), h.new_ones(())
-
     def forward(self) -> None:
-        torch.sigmoid(self.h, out=self.s)
-        self.h.mul_(self.s)
+        self.h.mul_(torch.sigmoid(self.h, out=self.slope))
 
-    def backward(self, gradient: Tensor) -> None:
-        torch.lerp(self.s, self.one, self.h, out=self.s)
-        gradient.mul_(self.s)
+    def derive(self) -> None:
+        torch.lerp(self.slope, self.one, self.h, out=self.slope)
 
 
 class ReLU(Activation):
-    """h = max(a, 0), and f' = 1 where h > 0."""
+    """h = max(a, 0), and f' = sign(h)."""
 
     def forward(self) -> None:
         self.h.relu_()
 
-    def backward(self, gradient: Tensor) -> None:
-        aten.threshold_backward.grad_input(gradient, self.h, 0, grad_input=gradient)
+    def derive(self) -> None:
+        torch.sign(self.h, out=self.slope)
 
 
 class Tanh(Activation):
@@ -67,46 +69,40 @@ class Tanh(Activation):
     def forward(self) -> None:
         self.h.tanh_()
 
-    def backward(self, gradient: Tensor) -> None:
-        aten.tanh_backward.grad_input(gradient, self.h, grad_input=gradient)
+    def derive(self) -> None:
+        torch.addcmul(self.one, self.h, self.h, value=-1, out=self.slope)
 
 
 class ELU(Activation):
-    """h = a where a > 0, else exp(a) - 1, and f' = 1 or h + 1."""
+    """h = a where a > 0, else exp(a) - 1, and f' = 1 + min(h, 0)."""
 
     def forward(self) -> None:
         aten.elu_(self.h)
 
-    def backward(self, gradient: Tensor) -> None:
-        aten.elu_backward.grad_input(gradient, 1, 1, 1, True, self.h, grad_input=gradient)
+    def derive(self) -> None:
+        torch.clamp(self.h, max=0, out=self.slope).add_(self.one)
 
 
-class OfInput(Activation):
-    """One whose derivative torch takes from a."""
-
-    def __init__(self, h: Tensor):
-        super().__init__(h)
-        self.a = torch.empty_like(h)
-
-
-class GELU(OfInput):
+class GELU(Activation):
     """h = a Phi(a), and f' = Phi(a) + a phi(a)."""
 
     def forward(self) -> None:
-        aten.gelu.out(self.a.copy_(self.h), out=self.h)
+        aten.gelu.out(self.slope.copy_(self.h), out=self.h)
 
-    def backward(self, gradient: Tensor) -> None:
-        aten.gelu_backward.grad_input(gradient, self.a, grad_input=gradient)
+    def derive(self) -> None:
+        a, ones = self.slope, self.one.expand_as(self.h)
+        aten.gelu_backward.grad_input(ones, a, grad_input=a)
 
 
-class Softplus(OfInput):
-    """h = log(1 + exp(a)), and f' = sigmoid(a)."""
+class Softplus(Activation):
+    """h = log(1 + exp(a)), and f' = sigmoid(a); the identity beyond 20, as torch has it."""
 
     def forward(self) -> None:
-        aten.softplus.out(self.a.copy_(self.h), out=self.h)
+        aten.softplus.out(self.slope.copy_(self.h), out=self.h)
 
-    def backward(self, gradient: Tensor) -> None:
-        aten.softplus_backward.grad_input(gradient, self.a, 1, 20, grad_input=gradient)
+    def derive(self) -> None:
+        a, ones = self.slope, self.one.expand_as(self.h)
+        aten.softplus_backward.grad_input(ones, a, 1, 20, grad_input=a)
 
 
 ACTIVATIONS: Mapping[type[nn.Module], type[Activation]] = {
@@ -137,6 +133,9 @@ class Layer:
         g = f'(a) \frac{dL}{dh}, \qquad
         \frac{dL}{dW} = g^T x, \quad \frac{dL}{db} = \sum_i g_i, \quad \frac{dL}{dx} = g W.
 
+    On the way back g stands in the memory of h: what fits into the processor's cache is what
+    a small step's time depends on.
+
     Parameters
     ----------
     affine : Affine
@@ -144,8 +143,8 @@ class Layer:
         Batch size.
     activation : type of Activation or None
         f; None for the identity.
-    shared : Layer or None
-        A layer to whose outputs this one's are added, so that their memory is the same.
+    h : Tensor or None
+        Memory to use for h.
     """
 
     def __init__(
@@ -153,46 +152,42 @@ class Layer:
         affine: Affine,
         n: int,
         activation: type[Activation] | None = None,
-        shared: "Layer | None" = None,
+        h: Tensor | None = None,
     ):
         self.affine = affine
         *stack, width, _ = affine.weight.shape
         self.products = STACK if stack else LONE
-        self.h = affine.weight.new_empty(*stack, n, width) if shared is None else shared.h
-        self.gradient = torch.empty_like(self.h) if shared is None else shared.gradient
+        self.h = affine.weight.new_empty(*stack, n, width) if h is None else h
         # A view costs as much as a small product, so none is made in a step.
-        self.weight_t, self.gradient_t = affine.weight.mT, self.gradient.mT
+        self.weight_t, self.h_t = affine.weight.mT, self.h.mT
         self.activation = activation and activation(self.h)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """h, which stands there until the next call."""
-        return self.activate(self.add(self.affine.bias, x))
-
-    def add(self, start: Tensor | None, x: Tensor) -> Tensor:
-        """``start + x W^T``, in the memory of h."""
-        return self.products.addmm(start, x, self.weight_t, out=self.h)
-
-    def activate(self, h: Tensor) -> Tensor:
-        """f of it."""
+    def forward(self, x: Tensor) -> None:
+        """Write h."""
+        self.add(self.affine.bias, x)
         if self.activation is not None:
             self.activation.forward()
-        return h
+
+    def add(self, start: Tensor | None, x: Tensor) -> None:
+        """Write ``start + x W^T``."""
+        self.products.addmm(start, x, self.weight_t, out=self.h)
 
     def backward(self, x: Tensor) -> None:
-        """Gradients of W and b, from dL/dh in `gradient`, where g then stands."""
-        if self.activation is not None:
-            self.activation.backward(self.gradient)
-        self.products.mm(self.gradient_t, x, out=self.affine.weight_gradient)
+        """Write the gradients of W and b, from g."""
+        self.products.mm(self.h_t, x, out=self.affine.weight_gradient)
         if self.affine.bias_gradient is not None:
-            torch.sum(self.gradient, -2, keepdim=True, out=self.affine.bias_gradient)
+            torch.sum(self.h, -2, keepdim=True, out=self.affine.bias_gradient)
 
-    def input_gradient(self, out: Tensor) -> None:
-        """dL/dx, from g."""
-        self.products.mm(self.gradient, self.affine.weight, out=out)
+    def back_to(self, before: "Layer") -> None:
+        """Turn g into that of the layer before."""
+        assert before.activation is not None
+        before.activation.derive()
+        self.products.mm(self.h, self.affine.weight, out=before.h)
+        before.h.mul_(before.activation.slope)
 
     def add_input_gradient(self, out: Tensor) -> None:
-        """Add dL/dx."""
-        self.products.addmm(out, self.gradient, self.affine.weight, out=out)
+        """Add dL/dx, from g."""
+        self.products.addmm(out, self.h, self.affine.weight, out=out)
 
 
 class Perceptron:
@@ -214,21 +209,18 @@ class Perceptron:
         ]
         self.last = self.layers[-1]
 
-    def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
-        """The last layer's outputs; ``start`` takes the place of its bias."""
-        self.inputs = []
-        for layer in self.layers:
-            self.inputs.append(x)
-            is_last = layer is self.last and start is not None
-            x = layer.add(start, x) if is_last else layer.forward(x)
-        return x
+    def forward(self, x: Tensor, start: Tensor | None = None) -> None:
+        """Write every h; ``start`` takes the place of the last bias."""
+        self.inputs = [x, *(layer.h for layer in self.layers[:-1])]
+        for layer, before in zip(self.layers[:-1], self.inputs, strict=False):
+            layer.forward(before)
+        self.last.add(self.last.affine.bias if start is None else start, self.inputs[-1])
 
     def backward(self, into: Tensor | None = None) -> None:
-        """All gradients, from that of the outputs in ``last.gradient``; adds dL/dx to ``into``."""
+        """All gradients, from that in the memory of the last h; adds dL/dx to ``into``."""
         for k in reversed(range(len(self.layers))):
-            layer = self.layers[k]
-            layer.backward(self.inputs[k])
+            self.layers[k].backward(self.inputs[k])
             if k:
-                layer.input_gradient(self.layers[k - 1].gradient)
-            elif into is not None:
-                layer.add_input_gradient(into)
+                self.layers[k].back_to(self.layers[k - 1])
+        if into is not None:
+            self.layers[0].add_input_gradient(into)

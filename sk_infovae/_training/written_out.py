@@ -63,7 +63,7 @@ class Pass:
     Parameters
     ----------
     parts : Parts
-    affines : mapping of Module to Affine
+    affines : mapping of Linear to Affine
         The linear layers' parameters.
     rho : pair of Tensor
         The noise's parameter and the memory of its gradient.
@@ -75,7 +75,7 @@ class Pass:
     def __init__(
         self,
         parts: Parts,
-        affines: Mapping[nn.Module, Affine],
+        affines: Mapping[nn.Linear, Affine],
         rho: tuple[Tensor, Tensor],
         divergence: Divergence,
         n: int,
@@ -86,7 +86,7 @@ class Pass:
         )
         self.draw = Draw(self.encoder.last)
         last = self.decoder.last
-        self.skip = None if parts.skip is None else Layer(affines[parts.skip], n, shared=last)
+        self.skip = None if parts.skip is None else Layer(affines[parts.skip], n, h=last.h)
         self.noise = GaussianNoise(*rho, last, parts.noise.floor)
         bandwidth = gaussian_bandwidth(divergence, self.draw.d)
         self.divergence = (
@@ -110,9 +110,9 @@ class Pass:
         value = self.divergence.evaluate(noise, n_rows, on_divergence)
         last = self.decoder.last
         assert last.affine.bias is not None
-        residuals = self.decoder.forward(z, torch.sub(last.affine.bias, x, out=last.h))
+        self.decoder.forward(z, torch.sub(last.affine.bias, x, out=last.h))
         if self.skip is not None:
-            self.skip.add(residuals, z)
+            self.skip.add(last.h, z)
         return self.noise.evaluate(mask), kl, value
 
     def own(self, noise: Tensor) -> Tensor:
@@ -186,7 +186,9 @@ class WrittenOut:
         if parts is None:
             return None
         given = parameters or {}
-        tensors = {p: given.get(name, p) for name, p in module.named_parameters()}
+        tensors: dict[Tensor, Tensor] = {
+            p: given.get(name, p) for name, p in module.named_parameters()
+        }
         if gradients is None:
             gradients = {p: torch.empty_like(p) for p in tensors.values()}
         return cls(module, criterion, parts, tensors, gradients)
@@ -268,23 +270,27 @@ def covered_parts(module: VAE, criterion: InfoVAELoss) -> Parts | None:
         return None
     if type(noise) is not Gaussian or noise.scale != "learned":
         return None
-    rho = module.likelihood.parameter_dicts[0]["log_variance"]
-    parts = Parts(chains[0], chains[1], skip, noise, rho)
+    block = next(module.likelihood.blocks())
+    parts = Parts(chains[0], chains[1], skip, noise, block.parameters["log_variance"])
     return parts if is_plain(module, parts.learned) else None
 
 
 def chain_of(network: nn.Module) -> Chain | None:
     """Its layers, where they are linear ones with activations as torch makes them between."""
-    layers = [network] if type(network) is nn.Linear else network
     if type(network) not in (nn.Linear, nn.Sequential):
         return None
-    linears, between = [*layers][::2], [*layers][1::2]
-    if not all(type(one) is nn.Linear and one.bias is not None for one in linears):
-        return None
+    layers = list(network) if isinstance(network, nn.Sequential) else [network]
+    linears = [one for one in layers[::2] if type(one) is nn.Linear and one.bias is not None]
+    between = layers[1::2]
     kinds = [type(one) for one in between]
-    if len(linears) != len(kinds) + 1 or not set(kinds) <= set(ACTIVATIONS):
+    if len(linears) != len(layers[::2]) or len(linears) != len(between) + 1:
         return None
-    if any(repr(one) != repr(kind()) for one, kind in zip(between, kinds, strict=True)):
+    if not set(kinds) <= set(ACTIVATIONS):
+        return None
+    if any(
+        repr(one) != repr(kind())  # type: ignore[call-arg]
+        for one, kind in zip(between, kinds, strict=True)
+    ):
         return None
     return Chain(linears, [ACTIVATIONS[kind] for kind in kinds])
 
@@ -309,8 +315,12 @@ def is_plain(module: VAE, learned: Sequence[Tensor]) -> bool:
 
 def gaussian_bandwidth(divergence: Divergence, d: int) -> float | None:
     """s^2 of an `MMD` that has one Gaussian kernel on draws; None for others."""
-    is_mmd = type(divergence) is MMD and divergence.estimator == "samples"
-    kernels = divergence._kernels(d) if is_mmd else ()
-    if len(kernels) != 1 or not isinstance(kernels[0], GaussianKernel):
+    if type(divergence) is not MMD or not isinstance(divergence, MMD):
         return None
-    return None if isinstance(kernels[0].bandwidth, Tensor) else kernels[0].bandwidth
+    kernels = divergence._kernels(d)
+    if len(kernels) != 1 or type(kernels[0]) is not GaussianKernel:
+        return None
+    bandwidth = kernels[0].bandwidth
+    if isinstance(bandwidth, Tensor) or divergence.estimator != "samples":
+        return None
+    return bandwidth

@@ -33,12 +33,11 @@ class Draw:
     Parameters
     ----------
     layer : Layer
-        The encoder's last one: its h holds m and l side by side, its gradient theirs.
+        The encoder's last one: its h holds m and l side by side, and then their gradients.
     """
 
     def __init__(self, layer: Layer):
         self.mean, self.log_variance = layer.h.chunk(2, -1)
-        self.mean_gradient, self.log_variance_gradient = layer.gradient.chunk(2, -1)
         self.std, self.variance, self.z, self.part, self.gradient = (
             torch.empty_like(self.mean, memory_format=torch.contiguous_format) for _ in range(5)
         )
@@ -56,12 +55,12 @@ class Draw:
         return self.z, torch.add(self.kl_of_0, total, alpha=0.5 / self.n)
 
     def backward(self, noise: Tensor, weight: Tensor) -> None:
-        """Gradients of m and l, from g in `gradient`; ``weight`` is w ``(..., 1, 1)``."""
+        """Gradients in the places of m and l, from g in `gradient`; w is ``(..., 1, 1)``."""
         per_row = weight * self.per_row
-        torch.addcmul(self.gradient, self.mean, per_row, out=self.mean_gradient)
+        torch.addcmul(self.gradient, self.mean, per_row, out=self.mean)
         torch.mul(self.gradient, noise, out=self.part).mul_(self.std)
         self.part.addcmul_(self.variance.sub_(self.one), per_row)
-        torch.mul(self.part, self.half, out=self.log_variance_gradient)
+        torch.mul(self.part, self.half, out=self.log_variance)
 
 
 class GaussianNoise:
@@ -84,13 +83,13 @@ class GaussianNoise:
     ----------
     rho, gradient : Tensor of shape (..., 1, n_columns), or (..., 1, 1) where columns share it
     layer : Layer
-        The decoder's last one: its h holds r, which is overwritten, its gradient that of o.
+        The decoder's last one: its h holds r, and then dL/do.
     floor : float
     """
 
     def __init__(self, rho: Tensor, gradient: Tensor, layer: Layer, floor: float):
         self.rho, self.gradient = rho, gradient
-        self.r, self.r_gradient = layer.h, layer.gradient
+        self.r, self.r_squared = layer.h, torch.empty_like(layer.h)
         *stack, n, c = self.r.shape
         self.log_floor = self.r.new_full((*stack, 1, c), math.log(floor))
         values = 0.0, 0.5, -0.5, LOG_2PI, -math.log(n)
@@ -108,8 +107,11 @@ class GaussianNoise:
         if mask is not None:
             self.r.mul_(mask)
             torch.mean(mask, -2, keepdim=True, out=self.observed)
-        torch.mul(self.r, self.precision, out=self.r_gradient)
-        torch.sum(self.r.mul_(self.r_gradient), -2, keepdim=True, out=self.squares)
+        else:
+            self.observed.fill_(1)
+        torch.mul(self.r, self.r, out=self.r_squared)
+        torch.sum(self.r_squared, -2, keepdim=True, out=self.squares).mul_(self.precision)
+        self.r.mul_(self.precision)
         torch.sub(self.observed, self.squares, out=self.part)
         if self.gradient.shape == self.part.shape:
             torch.addcmul(self.zero, self.part, self.slope, value=0.5, out=self.gradient)
@@ -136,8 +138,9 @@ class GaussianMMD:
         \frac{dD}{dz_i} = \frac{4t}{n (n - 1)} \left[ \sum_j k_{ij} (z_j - z_i)
         + \frac{(n - 1) A}{1 + 2t} p_i z_i \right].
 
-    The exponents of all pairs are one product of ``[z, 1, |z|^2]`` with its mirror image, the z
-    centred, and the sums over j another with k.
+    With :math:`y_i = \sqrt{t / \log 2}\, (z_i - \bar z)` the exponents of all pairs, of 2, are one
+    product, of the rows ``[2 y_i, -|y_i|^2, -1]`` and ``[y_j, 1, |y_j|^2]``; the sums over j are
+    another, with ``[y_j, 1]``.
 
     Parameters
     ----------
@@ -155,14 +158,14 @@ class GaussianMMD:
         self.products = STACK if stack else LONE
         self._weigh(0.5 / bandwidth, max(n, 2), d)
         left, right = z.new_empty(*stack, n, d + 2), z.new_ones(*stack, n, d + 2)
-        left[..., d + 1 :] = self.base_2
+        left[..., d + 1 :] = -1
         self.left, self.right_t = left, right.mT
-        self.left_z, self.left_norms = left[..., :d], left[..., d : d + 1]
-        self.centred, self.norms = right[..., :d], right[..., d + 1 :]
-        self.summed_t, self.centred_t = right[..., : d + 1].mT, self.centred.mT
+        self.left_y, self.left_norms = left[..., :d], left[..., d : d + 1]
+        self.y, self.norms = right[..., :d], right[..., d + 1 :]
+        self.summed_t, self.y_t = right[..., : d + 1].mT, self.y.mT
         self.k, sums = z.new_empty(*stack, n, n), z.new_empty(*stack, d + 1, n)
-        self.sums, self.sums_z, self.sums_k = sums, sums[..., :d, :], sums[..., d:, :]
-        self.sums_z_t = self.sums_z.mT
+        self.sums, self.sums_y, self.sums_k = sums, sums[..., :d, :], sums[..., d:, :]
+        self.sums_y_t = self.sums_y.mT
         self.total, self.squares = z.new_empty(*stack, 1, d), torch.empty_like(z)
         self.p = z.new_empty(*stack, n, 1)
 
@@ -170,13 +173,14 @@ class GaussianMMD:
         """The factors of the formulas."""
         to_prior = (1 + 2 * t) ** (-d / 2)
         self.per_pair, self.per_row = 1 / (n * (n - 1)), -2 * to_prior / n
-        self.base_2, self.cross, self.rate, self.pull, self.slope, self.rest = constants(
+        scale = math.sqrt(t / math.log(2))
+        self.two, self.scale, self.rate, self.pull, self.slope, self.rest = constants(
             self.z,
-            -t / math.log(2),  # of |z_i - z_j|^2 in exponents of 2
-            2 * t / math.log(2),
+            2.0,
+            scale,
             -t / (1 + 2 * t),
-            (n - 1) * to_prior / (1 + 2 * t),
-            4 * t * self.per_pair,
+            scale * (n - 1) * to_prior / (1 + 2 * t),
+            4 * t * self.per_pair / scale,
             (1 + 4 * t) ** (-d / 2) - 1 / (n - 1),  # without the pairs i = j
         )
 
@@ -189,22 +193,22 @@ class GaussianMMD:
         torch.sum(self.squares, -1, keepdim=True, out=self.p).mul_(self.rate).exp_()
         value = torch.add(self.rest, self.sums_k.sum((-2, -1)), alpha=self.per_pair)
         value.add_(self.p.sum((-2, -1)), alpha=self.per_row)
-        torch.addcmul(self.sums_z_t, self.z, self.p.mul_(self.pull), out=self.gradient)
+        torch.addcmul(self.sums_y_t, self.z, self.p.mul_(self.pull), out=self.gradient)
         self.gradient.mul_(weight * self.slope)
         return value
 
     def _pairs(self) -> None:
-        """k, its sums over j, and those of k_ij (z_j - z_i)."""
+        """k, its sums over j, and those of k_ij (y_j - y_i)."""
         torch.sum(self.z, -2, keepdim=True, out=self.total)
-        torch.add(self.z, self.total, alpha=-1 / self.n, out=self.centred)
-        torch.mul(self.centred, self.centred, out=self.squares)
+        torch.add(self.z, self.total, alpha=-1 / self.n, out=self.y).mul_(self.scale)
+        torch.mul(self.y, self.y, out=self.squares)
         torch.sum(self.squares, -1, keepdim=True, out=self.norms)
-        torch.mul(self.norms, self.base_2, out=self.left_norms)
-        torch.mul(self.centred, self.cross, out=self.left_z)
+        torch.neg(self.norms, out=self.left_norms)
+        torch.mul(self.y, self.two, out=self.left_y)
         self.products.mm(self.left, self.right_t, out=self.k).exp2_()  # a third of exp's time
         # k is symmetric, and products with few columns are slow.
         self.products.mm(self.summed_t, self.k, out=self.sums)
-        torch.addcmul(self.sums_z, self.centred_t, self.sums_k, value=-1, out=self.sums_z)
+        torch.addcmul(self.sums_y, self.y_t, self.sums_k, value=-1, out=self.sums_y)
 
 
 class AnyDivergence:
@@ -235,7 +239,7 @@ class AnyDivergence:
 
     def add_to_posterior(self) -> None:
         """Add what D asks of q(z|x) itself, once the rest of its gradient is there."""
-        places = self.draw.mean_gradient, self.draw.log_variance_gradient
+        places = self.draw.mean, self.draw.log_variance
         for place, gradient in zip(places, self.extra, strict=True):
             if gradient is not None:
                 place.add_(gradient)
