@@ -10,6 +10,9 @@ from torch.optim.adam import adam
 FUSED = getattr(torch, "_fused_adam_", None)
 """What `torch.optim.Adam` itself calls in the end; its checks before that take twice as long."""
 
+FLAT_OPTIONS = ("betas", "eps", "weight_decay", "maximize")
+"""Options of `torch.optim.Adam` that `FlatAdam` takes."""
+
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -164,19 +167,25 @@ class FlatAdam(torch.optim.Adam):
             **{"lr": rate, "beta1": group["betas"][0], "beta2": group["betas"][1], **settings},
         )
 
-    def keep(self, parameters: Sequence[Tensor], chosen: Sequence[int]) -> "FlatAdam":
-        """One for some of the members only, which brings their moments along."""
-        index = list(chosen)
-        group = {k: v for k, v in self.param_groups[0].items() if k in self.defaults}
-        group.pop("fused")
-        rates = None if self.rates is None else [self.rates[k] for k in index]
-        kept = FlatAdam(parameters, rates=rates, **group)
-        if state := self.state.get(self.moved):
-            kept.state[kept.moved] = {
-                name: v.clone() if v.ndim == 0 else _rows(v, self.parameters, index)
+    @torch.no_grad()
+    def keep(self, chosen: Sequence[int]) -> None:
+        """Go on with some of the members only, which bring their moments along."""
+        index, state = list(chosen), self.state.pop(self.moved, None)
+        if state is not None:
+            state = {
+                name: v if v.ndim == 0 else _rows(v, self.parameters, index)
                 for name, v in state.items()
             }
-        return kept
+        for parameter in self.parameters:
+            parameter.data, parameter.grad = parameter.data[index], None
+        self.rates = None if self.rates is None else [self.rates[k] for k in index]
+        self.one_rate = len(set(self.rates or [1.0])) == 1
+        n_numbers = sum(p.numel() for p in self.parameters)
+        self.moved = nn.Parameter(self.moved.detach().new_zeros(n_numbers))
+        self.param_groups[0]["params"] = [self.moved]
+        self._lay_out()
+        if state is not None:
+            self.state[self.moved] = state
 
     def __getstate__(self) -> dict[str, Any]:
         """torch's own, and what it doesn't know of; a copy takes its parameters in anew."""
@@ -190,15 +199,21 @@ class FlatAdam(torch.optim.Adam):
             self._lay_out()
 
 
-def make_adam(params: Iterable[Any], **options: Any) -> torch.optim.Adam:
-    """`FlatAdam` where it can be; torch's own for groups, for mixed types and for variants."""
-    given = list(params)
-    plain = all(isinstance(one, Tensor) and one.requires_grad for one in given)
-    kinds = {(one.dtype, one.device) for one in given} if plain else set()
-    own = {"lr", "betas", "eps", "weight_decay", "maximize"}
-    if len(kinds) == 1 and set(options) <= own and len(set(given)) == len(given):
-        return FlatAdam(given, **options)
-    return torch.optim.Adam(given, **{"fused": True, **options})
+def thin_out(
+    optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], chosen: list[int]
+) -> None:
+    """Leave some models of a stack: their parameters, and what the optimizer knows of these."""
+    flat = isinstance(optimizer, FlatAdam)
+    if flat:
+        optimizer.keep(chosen)
+    done = set(map(id, optimizer.parameters)) if flat else set()
+    for parameter in parameters:
+        if id(parameter) not in done:
+            parameter.data, parameter.grad = parameter.data[chosen].clone(), None
+    for state in [] if flat else optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.ndim:
+                state[name] = value[chosen].clone()
 
 
 def _split(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -16,6 +16,7 @@ from skorch.history import History
 
 from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.objective import stack_losses
+from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.hooks import (
     LastEpoch,
     Patience,
@@ -156,7 +157,10 @@ def run(net: InfoVAENet, rows: Rows, valid: Rows | None) -> None:
 
 def settle(net: InfoVAENet, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:
     """The net without what only training needs."""
+    if isinstance(net.optimizer_, FlatAdam):
+        net.optimizer_.release()
     net.drop_batches()
+    net._written = None
     net.history_, net.earlier = History(epochs), []
     # These may hold rows, or copies of the weights.
     net.callbacks, net.members_ = [], []
@@ -177,6 +181,7 @@ def seconds_per_epoch(trainings: Sequence[Training]) -> float:
     """What an epoch of one model takes in the stack of these, by steps that are then forgotten."""
     net, (rows, _) = assemble(trainings, []), stacked_rows(trainings)
     net._n_rows, seconds = len(rows), []
+    net.write_out()
     batches = net.get_iterator(rows, training=True)
     batch = next(iter(batches))
     net._set_training(True)

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback
+from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sk_infovae._model.objective import Terms, keep_models
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import BLOCK_CELLS
+from sk_infovae._training.flat_adam import FlatAdam, thin_out
 from sk_infovae._training.interrupts import CtrlC, watch_ctrl_c
-from sk_infovae._training.optimizer import RatedAdam, thin_out
 from sk_infovae._training.rows import (
     Batch,
     Rows,
@@ -28,6 +30,7 @@ from sk_infovae._training.rows import (
     WholeBatches,
     WholeBatchLoader,
 )
+from sk_infovae._training.written_out import WrittenOut
 
 REFIT_ROWS = 4096
 """Training rows on which a likelihood sets parameters as an epoch ends."""
@@ -100,11 +103,18 @@ class InfoVAENet(NeuralNet):
         return [torch.Generator(self.device).manual_seed(seed) for seed in self.seeds]
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "InfoVAENet":
-        """skorch's own, or the one that moves each model at a rate of its own."""
-        if len(set(self.rates)) < 2:
+        """skorch's own; `FlatAdam`, where that is asked for and all that is learned fits in."""
+        if self.optimizer is not FlatAdam:
             return super().initialize_optimizer(triggered_directly)
-        learned = [parameter for _, parameter in self.get_all_learnable_params()]
-        self.optimizer_ = RatedAdam(learned, self.rates)
+        learned = [(n, p) for n, p in self.get_all_learnable_params() if p.requires_grad]
+        _, options = self.get_params_for_optimizer("optimizer", learned)
+        parameters = [parameter for _, parameter in learned]
+        if len({(p.dtype, p.device) for p in parameters}) > 1:
+            self.optimizer_ = torch.optim.Adam(parameters, **options)
+        elif self.rates:  # each model's own, which a schedule of a common 1 moves
+            self.optimizer_ = FlatAdam(parameters, **{**options, "lr": 1.0}, rates=self.rates)
+        else:
+            self.optimizer_ = FlatAdam(parameters, **options)
         return self
 
     @property
@@ -180,8 +190,33 @@ class InfoVAENet(NeuralNet):
         pick = self.stream_of_model_
         return x[pick], None if mask is None else mask[pick], torch.stack(noise)[pick]
 
+    def write_out(self) -> None:
+        """Look whether the step at hand can do without autograd."""
+        plain, optimizer = self.module_ is self.plain_module, self.optimizer_
+        self._written = None
+        if plain and isinstance(optimizer, FlatAdam):
+            self._written = WrittenOut.of(self.module_, self.criterion_, optimizer.gradients)
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+        """skorch's step, without the closure that only optimizers of another kind ask for."""
+        if self._written is None:
+            return super().train_step(batch, **fit_params)
+        step = self.train_step_single(batch, **fit_params)
+        self.notify(
+            "on_grad_computed",
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
+            batch=batch,
+            training=True,
+        )
+        self.optimizer_.step()
+        return step
+
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        """Forward and backward on one batch."""
+        """Terms and gradients on one batch."""
+        if self._written is not None:
+            inputs = self._inputs(batch, self._train_noise)
+            terms = self._written.step(*inputs, self._n_rows)
+            return {"loss": terms.loss, "y_pred": terms}
         terms = self.terms(batch, self._train_noise)
         # A model's loss does not touch another's parameters.
         (terms.loss.sum() if self.rates else terms.loss).backward()
@@ -269,6 +304,7 @@ class InfoVAENet(NeuralNet):
         """Go on with some models of the stack only."""
         thin_out(self.optimizer_, self._learned().parameters(), chosen)
         keep_models(self.criterion_, chosen)
+        self.write_out()
         self.stream_of_model_ = self.stream_of_model_[chosen]
         self.members_ = [self.members_[k] for k in chosen]
 
@@ -283,6 +319,7 @@ class InfoVAENet(NeuralNet):
 
     def fit_loop(self, X: Rows, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
         """skorch's loop; skorch ends it quietly at any KeyboardInterrupt."""
+        self.write_out()
         try:
             return super().fit_loop(X, y, epochs, **kwargs)
         except KeyboardInterrupt as interrupt:
@@ -293,7 +330,7 @@ class InfoVAENet(NeuralNet):
         """Call every callback; one that stops training does not hide the moment from the others."""
         getattr(self, method_name)(self, **cb_kwargs)
         stop = None
-        for _, callback in self.callbacks_:
+        for callback in self._listeners(method_name):
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
             except KeyboardInterrupt as interrupt:
@@ -302,6 +339,12 @@ class InfoVAENet(NeuralNet):
                 stop = interrupt
         if stop is not None:
             raise StopTraining from stop
+
+    def _listeners(self, method_name: str) -> list[Any]:
+        """The callbacks that do something then: most have nothing to do with each batch."""
+        callbacks = [callback for _, callback in self.callbacks_]
+        idle = getattr(Callback, method_name)
+        return [one for one in callbacks if getattr(type(one), method_name, None) is not idle]
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Open a record for the epoch and drop the last one's batches."""

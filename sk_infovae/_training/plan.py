@@ -12,6 +12,7 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from sk_infovae._model.objective import InfoVAELoss, check_weights
 from sk_infovae._model.vae import VAE
 from sk_infovae._training.clipping import ModelwiseClipping
+from sk_infovae._training.flat_adam import FLAT_OPTIONS, FlatAdam
 from sk_infovae._training.hooks import cosine_schedule
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae.divergences import DIVERGENCES, Divergence
@@ -115,6 +116,12 @@ class TrainingPlan:
         )
 
     @property
+    def has_flat_adam(self) -> bool:
+        """Whether the optimizer is the default one, with settings that it knows."""
+        settings = {key for key in self.net_params if key.startswith("optimizer")}
+        return settings <= {f"optimizer__{name}" for name in FLAT_OPTIONS}
+
+    @property
     def callbacks(self) -> list[Any]:
         """Those of net_params."""
         given = self.net_params.get("callbacks") or []
@@ -138,7 +145,7 @@ class TrainingPlan:
             lambd=0.0,
             divergence=self.divergence.replaced(numbers),
             # A rate of a model's own is the default optimizer's art.
-            lr=self.lr if "optimizer" in self.net_params else 0.0,
+            lr=0.0 if self.has_flat_adam else self.lr,
             patience=None,
             tol=0.0,
             validation_fraction=0.0,
@@ -165,7 +172,8 @@ class TrainingPlan:
         if self.anneal and not any(_is_schedule(callback) for callback in extra):
             schedule = [("lr_schedule", cosine_schedule(self.max_epochs))]
         if "optimizer" not in given:
-            given = {"optimizer": torch.optim.Adam, "optimizer__fused": True, **given}
+            default = FlatAdam if self.has_flat_adam else torch.optim.Adam
+            given = {"optimizer": default, **given}
         net = InfoVAENet(
             module=module,
             criterion=loss,

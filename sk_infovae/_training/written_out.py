@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_infovae._model.networks import SkipDecoder
+from sk_infovae._model.networks import Linear, SkipDecoder
 from sk_infovae._model.objective import InfoVAELoss, Terms, coefficients
 from sk_infovae._model.vae import VAE
 from sk_infovae._training.written_layers import (
@@ -270,17 +270,17 @@ def covered_parts(module: VAE, criterion: InfoVAELoss) -> Parts | None:
         return None
     if type(noise) is not Gaussian or noise.scale != "learned":
         return None
-    block = next(module.likelihood.blocks())
-    parts = Parts(chains[0], chains[1], skip, noise, block.parameters["log_variance"])
+    rho = module.likelihood.parameter_dicts[0]["log_variance"]
+    parts = Parts(chains[0], chains[1], skip, noise, rho)
     return parts if is_plain(module, parts.learned) else None
 
 
 def chain_of(network: nn.Module) -> Chain | None:
     """Its layers, where they are linear ones with activations as torch makes them between."""
-    if type(network) not in (nn.Linear, nn.Sequential):
+    if type(network) not in (Linear, nn.Sequential):
         return None
     layers = list(network) if isinstance(network, nn.Sequential) else [network]
-    linears = [one for one in layers[::2] if type(one) is nn.Linear and one.bias is not None]
+    linears = [one for one in layers[::2] if type(one) is Linear and one.bias is not None]
     between = layers[1::2]
     kinds = [type(one) for one in between]
     if len(linears) != len(layers[::2]) or len(linears) != len(between) + 1:
