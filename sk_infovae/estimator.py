@@ -28,8 +28,7 @@ from sk_infovae._model.domain import check_values
 from sk_infovae._model.networks import ACTIVATIONS
 from sk_infovae._table.reading import TableLike, check_table, read_table, to_cpu
 from sk_infovae._table.schema import is_frame
-from sk_infovae._training.fitting import FITTED, Fitted, Spec, fit_table, lay_out, read_more
-from sk_infovae._training.hooks import SklearnCallbacks
+from sk_infovae._training.fitting import FITTED, Fitted, fit_table
 from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae.divergences import DIVERGENCES, Divergence
 from sk_infovae.exceptions import PosteriorCollapseWarning
@@ -273,7 +272,7 @@ class InfoVAETransformer(
         this_fit = {"estimator": self, "X": X, "y": y}
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         context.call_on_fit_task_begin(**this_fit)
-        self._train(X, X_val, resume=self.warm_start, watched=(context, this_fit))
+        self._fit(X, X_val, resume=self.warm_start, watched=(context, this_fit))
         context.call_on_fit_task_end(**this_fit, reconstruction_attributes=dict)
         return self
 
@@ -294,46 +293,19 @@ class InfoVAETransformer(
         self : InfoVAETransformer
             The fitted estimator.
         """
-        self._train(X, resume=True, one_pass=True)
+        self._fit(X, resume=True, one_pass=True)
         return self
 
-    def _train(
-        self,
-        X: TableLike,
-        X_val: Any = None,
-        *,
-        resume: bool,
-        one_pass: bool = False,
-        watched: tuple[Any, dict[str, Any]] | None = None,
-    ) -> None:
+    def _fit(self, X: TableLike, X_val: Any = None, **how: Any) -> None:
         """Fit, and take over what that gives: the estimator is as it was unless all of it works."""
-        spec = Spec.from_params(self.get_params(deep=False), one_pass=one_pass)
-        previous = getattr(self, "net_", None) if resume else None
-        if previous is None:
-            table = lay_out(self, X, spec)
-        else:
-            table = read_more(self, X, spec, self._layout)
-
-        def copied(net: Any) -> dict[str, Any]:
-            """The attributes of a fit that ends now."""
-            twin = rebuild_net(table.layout.architecture, spec.plan, net_state(net))
-            return Fitted(table.layout, spec.plan, twin, table.names).attributes
-
-        watcher = None if watched is None else SklearnCallbacks(*watched, copied)
-        ahead = vars(self).get("_trained_ahead")
-        fitted = fit_table(
-            table, spec, X_val=X_val, previous=previous, watcher=watcher, ahead=ahead
-        )
-        interrupted = fitted.net.interrupted_
-        collapse = None if one_pass or interrupted else fitted.collapse(table.cells)
+        ahead = self.__dict__.get("_trained_ahead")
+        fitted = fit_table(self, X, X_val, ahead=ahead, **how)
         for name in FITTED:
             self.__dict__.pop(name, None)
         self.__dict__.update(fitted.attributes)
-        if collapse is not None and ahead is not None:
-            ahead.collapsed.append(collapse)
-        elif collapse is not None:
-            warn_user(collapse, PosteriorCollapseWarning)
-        if interrupted:
+        if fitted.collapse is not None and ahead is None:
+            warn_user(fitted.collapse, PosteriorCollapseWarning)
+        if fitted.net.interrupted_:
             warn_user(
                 "Training was interrupted; the model stands as epoch "
                 f"{len(fitted.net.history)} left it.",

@@ -1,7 +1,7 @@
 """What the first rows fix for good: columns, scaling, shapes and seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,11 @@ class TableLayout:
         standardizer = Standardizer.fit(cells, np.array(standardised), schema.has_levels)
         architecture = make_architecture(columns, networks, schema, standardizer)
         return cls(schema, standardizer, architecture, seed), cells
+
+    def of_networks(self, columns: ColumnSpec, networks: NetworkSpec, seed: int) -> "TableLayout":
+        """The layout of the same columns for other networks."""
+        architecture = make_architecture(columns, networks, self.schema, self.standardizer)
+        return replace(self, architecture=architecture, seed=seed)
 
     def check_unchanged(self, columns: ColumnSpec, networks: NetworkSpec) -> None:
         """Refuse to go on training when a parameter that sets shapes was changed.

@@ -1,4 +1,4 @@
-"""What a search has trained in advance, found again by what it was trained on.
+"""What a search has trained in advance, found again by a fingerprint of what was asked for.
 
 The order in which scikit-learn clones and fits does not matter: a fit that finds nothing here
 trains alone, and gives the same.
@@ -7,111 +7,109 @@ trains alone, and gives the same.
 import os
 import pickle
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sk_infovae._model.architecture import Architecture
-from sk_infovae._training.net import InfoVAENet
+from sk_infovae._model.layout import TableLayout
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.state import net_state, rebuild_net
-from sk_infovae.exceptions import TrainingDivergedError
-
-
-@dataclass(frozen=True)
-class AheadKey:
-    """What decides what a training gives; a law of the tests says that every field counts.
-
-    Attributes
-    ----------
-    architecture : Architecture
-    plan : TrainingPlan
-        In the form that compares (`TrainingPlan.comparable`).
-    seed : int or None
-        None where the user gave none.
-    rows : str
-        Digest of the rows, those held out included.
-    """
-
-    architecture: Architecture
-    plan: TrainingPlan
-    seed: int | None
-    rows: str
 
 
 @dataclass(frozen=True, eq=False)
 class Ahead:
-    """A net trained in advance, and the seed that it grew from."""
+    """A fit done in advance.
 
-    net: InfoVAENet
-    seed: int
+    Attributes
+    ----------
+    net : InfoVAENet, dict or Exception
+        The net, its state while it travels, or what ended its training.
+    plan : TrainingPlan
+    layout : TableLayout
+        With the seed that everything random grew from.
+    collapse : str or None
+        What is dead in the code.
+    """
+
+    net: Any
+    plan: TrainingPlan
+    layout: TableLayout
+    collapse: str | None
+
+    def packed(self) -> "Ahead":
+        """In a form that travels."""
+        if isinstance(self.net, Exception | dict):
+            return self
+        return replace(self, net=net_state(self.net))
+
+    def unpacked(self) -> "Ahead":
+        """With its net, or an error raised."""
+        if isinstance(self.net, Exception):
+            raise self.net
+        if not isinstance(self.net, dict):
+            return self
+        return replace(self, net=rebuild_net(self.layout.architecture, self.plan, self.net))
 
 
 class TrainedAhead:
-    """The trainings that a search has done in advance, while it runs.
+    """The fits that a search has done in advance, while it runs.
 
     Clones of an estimator carry it along (`InfoVAETransformer.__sklearn_clone__`). A copy that
-    travels to another process finds the trainings in a temporary folder, each in a file of its own.
+    travels to another process finds each fit in a file of a temporary folder, by default where
+    joblib has its own. Where the folder can't be seen, fits train alone.
+
+    Attributes
+    ----------
+    collapsed : list of str
+        What is dead in the codes of fits that were taken.
     """
 
     def __init__(self):
-        self._results: list[tuple[AheadKey, Any]] = []
+        self._fits: dict[str, list[Ahead]] = {}
         self._folder: Any = None
+        self._files: dict[str, list[Path]] = {}
         self.collapsed: list[str] = []
 
-    def add(
-        self, key: AheadKey, result: InfoVAENet | TrainingDivergedError, plan: Any, seed: int
-    ) -> None:
-        """Remember a net, or the error that ended its training."""
-        self._results.append((key, (result, plan, seed)))
+    def add(self, key: str, fit: Ahead) -> None:
+        """Keep a fit for who asks with this key."""
+        self._fits.setdefault(key, []).append(fit)
+        if fit.collapse is not None:
+            self.collapsed.append(fit.collapse)
 
-    def take(self, key: AheadKey) -> Ahead | None:
-        """The training of this key, which then is the caller's; None where there is none.
+    def take(self, key: str | None) -> Ahead | None:
+        """The fit of this key, which then is the caller's; None where there is none.
 
         Raises
         ------
         TrainingDivergedError
             That of the training.
         """
-        for k, (other, _) in enumerate(self._results):
-            if other.rows == key.rows and other == key:
-                _, found = self._results.pop(k)
-                return self._open(found, key.architecture)
+        if self._fits.get(key or ""):
+            return self._fits[key or ""].pop().unpacked()
+        for file in self._files.get(key or "", []):
+            if file.exists():
+                return pickle.loads(file.read_bytes()).unpacked()
         return None
 
-    def _open(self, found: Any, architecture: Architecture) -> Ahead | None:
-        if isinstance(found, Path):
-            if not found.exists():  # on another machine, which does not share the folder
-                return None
-            found = pickle.loads(found.read_bytes())
-        result, plan, seed = found
-        if isinstance(result, TrainingDivergedError):
-            raise result
-        if isinstance(result, dict):
-            result = rebuild_net(architecture, plan, result)
-        return Ahead(result, seed)
-
     def clear(self) -> None:
-        """Forget everything, and remove the folder."""
-        self._results.clear()
+        """Forget every fit, and remove the folder."""
+        self._fits.clear()
+        self._files.clear()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keys, and files in place of nets."""
-        if self._results and self._folder is None:
+        """For another process: files in the place of fits."""
+        if self._fits and self._folder is None:
             where = os.environ.get("JOBLIB_TEMP_FOLDER")
             self._folder = tempfile.TemporaryDirectory(prefix="sk_infovae_search_", dir=where)
-        results = [(key, self._spill(k, found)) for k, (key, found) in enumerate(self._results)]
-        return {"_results": results, "_folder": None, "collapsed": []}
+        for key, fits in self._fits.items():
+            if key not in self._files:
+                self._files[key] = [self._write(f"{key}_{k}", fit) for k, fit in enumerate(fits)]
+        return {"_fits": {}, "_folder": None, "_files": self._files, "collapsed": []}
 
-    def _spill(self, k: int, found: Any) -> Any:
-        if isinstance(found, Path):
-            return found
-        result, plan, seed = found
-        path = Path(self._folder.name) / str(id(found))
-        if not path.exists():
-            state = net_state(result) if isinstance(result, InfoVAENet) else result
-            path.write_bytes(pickle.dumps((state, plan, seed)))
-        return path
+    def _write(self, name: str, fit: Ahead) -> Path:
+        file = Path(self._folder.name) / name
+        file.write_bytes(pickle.dumps(fit.packed()))
+        return file

@@ -3,9 +3,12 @@
 Nothing here writes to an estimator; it takes over a `Fitted` in one step, or stays as it was.
 """
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
+
+import joblib
 
 from sk_infovae._base.seeds import draw_seed
 from sk_infovae._inference.table_model import TableModel
@@ -13,12 +16,13 @@ from sk_infovae._model.architecture import NetworkSpec
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.layout import ColumnSpec, TableLayout
 from sk_infovae._table.reading import finite, read_first, read_table
-from sk_infovae._training.ahead import AheadKey, TrainedAhead
+from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.hooks import SklearnCallbacks
 from sk_infovae._training.loop import train_alone
 from sk_infovae._training.net import InfoVAENet, tidy_history
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, make_rows
+from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae._training.training import Training, prepare_training
 
 
@@ -68,22 +72,21 @@ class Fitted:
     net : InfoVAENet
     names : dict
         What scikit-learn keeps of the columns: ``n_features_in_``, ``feature_names_in_``.
+    collapse : str or None
+        What is dead in the code.
     """
 
     layout: TableLayout
     plan: TrainingPlan
     net: InfoVAENet
     names: Mapping[str, Any]
-
-    @property
-    def model(self) -> TableModel:
-        """The trained module with its table."""
-        return TableModel(self.layout, self.net.plain_module, self.net.device)
+    collapse: str | None = None
 
     @property
     def attributes(self) -> dict[str, Any]:
         """The estimator's fitted attributes by name."""
-        history, model = tidy_history(self.net.epochs()), self.model
+        history = tidy_history(self.net.epochs())
+        model = TableModel(self.layout, self.net.plain_module, self.net.device)
         return {
             **self.names,
             "_layout": self.layout,
@@ -95,10 +98,6 @@ class Fitted:
             "noise_variance_": model.noise_variance(),
         }
 
-    def collapse(self, cells: Any) -> str | None:
-        """What is dead in the code, by some of the rows; None where nothing is."""
-        return self.model.describe_collapse(cells, self.net.criterion_)
-
 
 FITTED = (
     "n_features_in_", "feature_names_in_", "_layout", "_plan", "net_", "module_", "history_",
@@ -107,81 +106,29 @@ FITTED = (
 """All names that `Fitted.attributes` may have."""
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Rows as training wants them, with the layout that they follow.
-
-    Attributes
-    ----------
-    reader : estimator
-        Knows the names of the columns.
-    layout : TableLayout
-    cells : ndarray or CSR matrix
-        Units of X, NaN where missing.
-    rows : Rows
-        The model's units.
-    """
-
-    reader: Any
-    layout: TableLayout
-    cells: Any
-    rows: Rows
-
-    @property
-    def names(self) -> dict[str, Any]:
-        """What scikit-learn keeps of the columns."""
-        known = vars(self.reader)
-        return {name: known[name] for name in FITTED[:2] if name in known}
-
-
-def lay_out(estimator: Any, X: Any, spec: Spec) -> Table:
-    """Read the first rows, and fix columns, scaling, shapes and seeds by them."""
-    reader, X, dtype = read_first(estimator, X, spec.min_rows)
-    seed = draw_seed(spec.random_state)
-    layout, cells = TableLayout.measure(X, dtype, spec.columns, spec.networks, seed)
-    return Table(reader, layout, cells, encode_rows(layout, finite(cells)))
-
-
-def read_more(estimator: Any, X: Any, spec: Spec, layout: TableLayout) -> Table:
-    """Read rows to go on with.
-
-    Raises
-    ------
-    ValueError
-        Where a parameter that sets shapes was changed since.
-    """
-    cells = read_table(estimator, layout, X, min_rows=spec.min_rows)
-    layout.check_unchanged(spec.columns, spec.networks)
-    return Table(estimator, layout, cells, encode_rows(layout, cells))
-
-
-def encode_rows(layout: TableLayout, cells: Any) -> Rows:
-    """Rows of a validated ndarray or CSR matrix in the model's units, their values checked."""
-    check_values(cells, layout.architecture.likelihoods, layout.schema.names)
-    return make_rows(cells, layout.standardizer)
-
-
 def fit_table(
-    table: Table,
-    spec: Spec,
-    *,
+    estimator: Any,
+    X: Any,
     X_val: Any = None,
-    previous: InfoVAENet | None = None,
-    watcher: SklearnCallbacks | None = None,
+    *,
+    resume: bool = False,
+    one_pass: bool = False,
+    watched: tuple[Any, dict[str, Any]] | None = None,
     ahead: TrainedAhead | None = None,
 ) -> Fitted:
-    """Train on a table.
+    """What an estimator learns from a table.
 
     Parameters
     ----------
-    table : Table
-    spec : Spec
-    X_val : array-like, CSR matrix, DataFrame or None
-        Rows to validate on, as the user gave them.
-    previous : InfoVAENet or None
-        A net to go on from.
-    watcher : SklearnCallbacks or None
-        Tells scikit-learn's callbacks about every epoch.
+    estimator : InfoVAETransformer
+    X, X_val : array-like, CSR matrix or DataFrame
+        As the user gave them; X_val to validate on, or None.
+    resume : bool
+        Whether to go on from an earlier fit where there is one.
+    one_pass : bool
+        partial_fit: one epoch, nothing held out.
+    watched : tuple or None
+        Context of scikit-learn's callbacks, and the fit's arguments that they are told.
     ahead : TrainedAhead or None
         What a search has trained in advance; this training, perhaps.
 
@@ -190,29 +137,116 @@ def fit_table(
     KeyboardInterrupt
         After a Ctrl-C before the first epoch ended.
     """
-    layout, valid = table.layout, None
-    if X_val is not None:
-        valid = encode_rows(layout, read_table(table.reader, layout, X_val))
-    elif previous is None and ahead is not None:
-        found = ahead.take(ahead_key(table, spec))
-        if found is not None:
-            return Fitted(replace(layout, seed=found.seed), spec.plan, found.net, table.names)
-    training = prepare_training(layout, spec.plan, table.rows, valid, previous)
+    spec = Spec.from_params(estimator.get_params(deep=False), one_pass=one_pass)
+    previous = getattr(estimator, "net_", None) if resume else None
+    if previous is None:
+        reader, table, dtype = read_first(estimator, X, spec.min_rows)
+        if ahead is not None and X_val is None:
+            found = ahead.take(ahead_key(table, dtype, spec))
+            if found is not None:
+                return Fitted(found.layout, spec.plan, found.net, names_of(reader), found.collapse)
+        layout, cells = lay_out(table, dtype, spec)
+    else:
+        reader, layout = estimator, estimator._layout
+        cells = read_table(estimator, layout, X, min_rows=spec.min_rows)
+        layout.check_unchanged(spec.columns, spec.networks)
+    rows = encode_rows(layout, cells)
+    valid = None if X_val is None else encode_rows(layout, read_table(reader, layout, X_val))
+    training, names = prepare_training(layout, spec.plan, rows, valid, previous), names_of(reader)
+
+    def copied(net: InfoVAENet) -> dict[str, Any]:
+        """The attributes of a fit that ends now."""
+        twin = rebuild_net(layout.architecture, spec.plan, net_state(net))
+        return Fitted(layout, spec.plan, twin, names).attributes
+
+    watcher = None if watched is None else SklearnCallbacks(*watched, copied)
     net = train_alone(training, previous, watcher)
     if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
-    return Fitted(layout, spec.plan, net, table.names)
+    fitted = Fitted(layout, spec.plan, net, names)
+    if one_pass or net.interrupted_:
+        return fitted
+    return replace(fitted, collapse=collapse_of(layout, net, cells))
 
 
-def prepare_fit(estimator: Any, X: Any) -> tuple[AheadKey, Training, Table]:
-    """What ``fit(X)`` would train, not yet trained, and the key by which it will be found."""
+def lay_out(
+    X: Any, dtype: Any, spec: Spec, known: tuple[TableLayout, Any] | None = None
+) -> tuple[TableLayout, Any]:
+    """Fix columns, scaling, shapes and seeds by the first rows; and the rows as numbers.
+
+    ``known`` lends what another spec with the same columns made of the same rows.
+    """
+    seed = draw_seed(spec.random_state)
+    if known is None:
+        layout, cells = TableLayout.measure(X, dtype, spec.columns, spec.networks, seed)
+        return layout, finite(cells)
+    return known[0].of_networks(spec.columns, spec.networks, seed), known[1]
+
+
+def encode_rows(layout: TableLayout, cells: Any) -> Rows:
+    """Rows of a validated ndarray or CSR matrix in the model's units, their values checked."""
+    check_values(cells, layout.architecture.likelihoods, layout.schema.names)
+    return make_rows(cells, layout.standardizer)
+
+
+def names_of(reader: Any) -> dict[str, Any]:
+    """What scikit-learn keeps of the columns."""
+    return {name: vars(reader)[name] for name in FITTED[:2] if name in vars(reader)}
+
+
+def collapse_of(layout: TableLayout, net: InfoVAENet, cells: Any) -> str | None:
+    """What is dead in the code, by some of the rows; None where nothing is."""
+    model = TableModel(layout, net.plain_module, net.device)
+    return model.describe_collapse(cells, net.criterion_)
+
+
+def ahead_key(X: Any, dtype: Any, spec: Spec) -> str | None:
+    """A fingerprint of all that decides what a fit gives; None where there can't be one.
+
+    Without a seed of the user's, any seed will do.
+    """
+    try:
+        return joblib.hash((replace(spec, plan=spec.plan.comparable), X, str(dtype)))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+
+
+@dataclass(eq=False)
+class FitAhead:
+    """A fit of a search, prepared but not trained.
+
+    Attributes
+    ----------
+    key : str or None
+        By which the fit will find it.
+    training : Training
+    layout : TableLayout
+    cells : ndarray or CSR matrix
+    """
+
+    key: str | None
+    training: Training
+    layout: TableLayout
+    cells: Any
+
+    def finished(self, result: Any) -> Ahead:
+        """What the fit will find: the net, or the error that ended its training."""
+        failed = isinstance(result, Exception)
+        collapse = None if failed else collapse_of(self.layout, result, self.cells)
+        return Ahead(result, self.training.plan, self.layout, collapse)
+
+
+def prepare_fit(estimator: Any, X: Any, known: dict[str, Any] | None = None) -> FitAhead:
+    """What ``fit(X)`` would train; ``known`` lends encoded rows to other estimators on X."""
     spec = Spec.from_params(estimator.get_params(deep=False))
-    table = lay_out(estimator, X, spec)
-    training = prepare_training(table.layout, spec.plan, table.rows)
-    return ahead_key(table, spec), training, table
-
-
-def ahead_key(table: Table, spec: Spec) -> AheadKey:
-    """What decides what a training gives. Without a seed of the user's, any seed will do."""
-    seed = None if spec.random_state is None else table.layout.seed
-    return AheadKey(table.layout.architecture, spec.plan.comparable, seed, table.rows.digest)
+    _, table, dtype = read_first(estimator, X, spec.min_rows)
+    key, known = ahead_key(table, dtype, spec), {} if known is None else known
+    columns = joblib.hash(spec.columns)
+    if columns in known:
+        layout, cells = lay_out(table, dtype, spec, known[columns][:2])
+        rows = known[columns][2]
+    else:
+        layout, cells = lay_out(table, dtype, spec)
+        rows = encode_rows(layout, cells)
+        known[columns] = layout, cells, rows
+    return FitAhead(key, prepare_training(layout, spec.plan, rows), layout, cells)

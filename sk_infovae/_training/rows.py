@@ -1,6 +1,5 @@
 """Rows of a table as whole batches: one slice a batch, not one Python call a row."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -54,12 +53,6 @@ class Rows(Dataset):
         """Which table, and which of its rows."""
         return id(self.x), self.chosen.numpy().tobytes()
 
-    @property
-    def digest(self) -> str:
-        """Of everything that training sees of these rows, by content."""
-        parts = [self.x, self.chosen] + ([] if self.mask is None else [self.mask])
-        return digest([part.numpy() for part in parts])
-
     def subset(self, positions: Tensor) -> "Rows":
         """The data set of some of these rows, without a copy of the table."""
         return Rows(self.x, self.mask, self.chosen[positions])
@@ -85,13 +78,6 @@ class SparseRows(Rows):
         rows = self.chosen[torch.as_tensor(indices)].numpy()
         x, mask = self.standardizer.encode(self.X[rows], np.float32)
         return Batch(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask))
-
-    @property
-    def digest(self) -> str:
-        """Of everything that training sees of these rows, by content."""
-        table = [self.X.data, self.X.indices, self.X.indptr]
-        units = [self.standardizer.centre, self.standardizer.scale, self.standardizer.fill]
-        return digest([*table, *units, self.chosen.numpy()])
 
     def subset(self, positions: Tensor) -> "SparseRows":
         """The data set of some of these rows, without a copy of the table."""
@@ -124,15 +110,6 @@ class StackedRows(Rows):
             torch.ones_like(b.x, dtype=torch.bool) if b.mask is None else b.mask for b in batches
         ]
         return Batch(x, torch.stack(masks))
-
-
-def digest(arrays: Sequence[NDArray[Any]]) -> str:
-    """A fingerprint of arrays: their types, shapes and bytes."""
-    found = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        found.update(repr((array.dtype, array.shape)).encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
 
 
 def make_rows(X: Any, standardizer: Standardizer) -> Rows:

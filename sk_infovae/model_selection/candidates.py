@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 
-from sk_infovae._training.ahead import AheadKey, TrainedAhead
-from sk_infovae._training.fitting import prepare_fit
+from sk_infovae._training.ahead import TrainedAhead
+from sk_infovae._training.fitting import FitAhead, prepare_fit
 from sk_infovae._training.hooks import SearchLine
 from sk_infovae._training.loop import seconds_per_epoch, train_together
 from sk_infovae._training.plan import resolve_device
@@ -29,21 +29,20 @@ class Candidate:
 
     Attributes
     ----------
-    key : AheadKey
-        By which the fit will find it.
-    training : Training
-    seed : int
-        What everything random in the fit grows from.
+    fit : FitAhead
     device : str or torch.device
         As the user gave it: "auto" is each machine's own.
     verbose : int
     """
 
-    key: AheadKey
-    training: Training
-    seed: int
+    fit: FitAhead
     device: Any
     verbose: int
+
+    @property
+    def training(self) -> Training:
+        """What is to be trained."""
+        return self.fit.training
 
 
 @dataclass(eq=False)
@@ -139,21 +138,21 @@ class CandidateTrainer:
             if vae is None or vars(vae).get("_trained_ahead") is not self.ahead:
                 return None
             vae._validate_params()
-            key, training, table = prepare_fit(vae, self._table(before, k))
+            fit = prepare_fit(vae, *self._table(before, k))
         except Exception:
             return None
-        if training.key is None:
+        if fit.key is None or fit.training.key is None:
             return None
-        return Candidate(key, training, table.layout.seed, vae.device, vae.verbose)
+        return Candidate(fit, vae.device, vae.verbose)
 
-    def _table(self, before: list[tuple[str, Any]], k: int) -> Any:
-        """The training rows of split k behind the steps before the vae, fitted once."""
+    def _table(self, before: list[tuple[str, Any]], k: int) -> tuple[Any, dict[str, Any]]:
+        """Training rows of split k behind the steps before the vae, and what they were read as."""
         key = (k, joblib.hash(before) if before else None)
         if key not in self._tables:
             X, y = _safe_split(self.template, self.X, self.y, self.splits[k][0])
             if before:
                 X = Pipeline(before).fit_transform(X, y)
-            self._tables[key] = X
+            self._tables[key] = X, {}
         return self._tables[key]
 
     def _stacks(self, group: list[Candidate], groups: Any) -> list[list[Candidate]]:
@@ -187,7 +186,8 @@ class CandidateTrainer:
     def _keep(self, stack: list[Candidate], results: list[Any] | None) -> None:
         """Lay out what the trainings brought, perhaps from another machine."""
         for candidate, result in zip(stack, results or [], strict=results is not None):
-            self.ahead.add(candidate.key, result, candidate.training.plan, candidate.seed)
+            assert candidate.fit.key is not None
+            self.ahead.add(candidate.fit.key, candidate.fit.finished(result))
 
 
 def find_vae(estimator: Any) -> tuple[InfoVAETransformer | None, list[tuple[str, Any]]]:
