@@ -193,6 +193,8 @@ class FlatAdam(torch.optim.Adam):
 def make_adam(params: Iterable[Any], **options: Any) -> torch.optim.Adam:
     """`FlatAdam` where it can be; torch's own for groups, for mixed types and for variants."""
     given = list(params)
+    if len(given) == 1 and isinstance(given[0], dict) and set(given[0]) == {"params"}:
+        given = list(given[0]["params"])  # skorch's one group for everything
     plain = all(isinstance(one, Tensor) and one.requires_grad for one in given)
     kinds = {(one.dtype, one.device) for one in given} if plain else set()
     own = {"lr", "betas", "eps", "weight_decay", "maximize"}
