@@ -354,6 +354,8 @@ class InfoVAENet(NeuralNet):
         for member in active:
             member.history.new_epoch()
             member.history.record("epoch", len(member.history))
+        if self.records_batches:  # callbacks of the user's own may freeze a layer, say
+            self.write_out()
 
     def drop_batches(self) -> None:
         """Forget the single batches of the last epoch."""

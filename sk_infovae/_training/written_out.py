@@ -277,10 +277,14 @@ def covered_parts(module: VAE, criterion: InfoVAELoss) -> Parts | None:
 
 def chain_of(network: nn.Module) -> Chain | None:
     """Its layers, where they are linear ones with activations as torch makes them between."""
-    if type(network) not in (Linear, nn.Sequential):
+    if type(network) not in (Linear, nn.Linear, nn.Sequential):
         return None
     layers = list(network) if isinstance(network, nn.Sequential) else [network]
-    linears = [one for one in layers[::2] if type(one) is Linear and one.bias is not None]
+    linears = [
+        one
+        for one in layers[::2]
+        if type(one) in (Linear, nn.Linear) and isinstance(one, nn.Linear) and one.bias is not None
+    ]
     between = layers[1::2]
     kinds = [type(one) for one in between]
     if len(linears) != len(layers[::2]) or len(linears) != len(between) + 1:

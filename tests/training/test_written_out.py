@@ -276,9 +276,10 @@ def test_other_models_are_left_to_autograd(make):
 
 def test_mixed_tables_and_critics_are_left_to_autograd():
     criterion = InfoVAELoss(0.5, 10.0, MMD())
-    columns = (Gaussian(), Gaussian(shared=True))
-    mixed = Architecture(2, (5,), "silu", None, None, columns, (), False).build()
-    assert WrittenOut.of(mixed, criterion) is None
+    for other in (Gaussian(shared=True), Bernoulli()):
+        columns = (Gaussian(), other)
+        mixed = Architecture(2, (5,), "silu", None, None, columns, (), False).build()
+        assert WrittenOut.of(mixed, criterion) is None
     critic = Adversarial().init_parameters(2, torch.Generator())
     assert WrittenOut.of(build(), InfoVAELoss(0.5, 10.0, Adversarial(), critic)) is None
 
