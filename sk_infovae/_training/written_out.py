@@ -270,7 +270,7 @@ def covered_parts(module: VAE, criterion: InfoVAELoss) -> Parts | None:
         return None
     if type(noise) is not Gaussian or noise.scale != "learned":
         return None
-    rho = module.likelihood.parameter_dicts[0]["log_variance"]
+    rho = module.likelihood.get_parameter("parameter_dicts.0.log_variance")
     parts = Parts(chains[0], chains[1], skip, noise, rho)
     return parts if is_plain(module, parts.learned) else None
 

@@ -128,7 +128,7 @@ def test_what_an_epoch_costs_is_measured(monkeypatch):
     monkeypatch.setattr(InfoVAENet, "train_step", timed)
     rows = np.random.default_rng(0).normal(size=(1000, 5))
     vaes = [small(alpha=alpha, batch_size=100, early_stopping=False) for alpha in (0, 0.3, 0.6, 1)]
-    trainings = [prepare_fit(vae, rows)[1] for vae in vaes]
+    trainings = [prepare_fit(vae, rows).training for vae in vaes]
     before = [p.detach().clone() for p in trainings[0].module.parameters()]
     assert loop.seconds_per_epoch(trainings) == 10 / 4
     after = trainings[0].module.parameters()

@@ -8,8 +8,8 @@ import torch
 from skorch.callbacks import EpochTimer, GradientNormClipping
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._training.ahead import AheadKey
-from sk_infovae._training.fitting import prepare_fit
+from sk_infovae._model.layout import ColumnSpec
+from sk_infovae._training.fitting import Spec, ahead_key, prepare_fit
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.training import StackKey
 from sk_infovae.divergences import DIVERGENCES, KSD, MMD
@@ -55,7 +55,7 @@ def small(**params):
 
 @pytest.fixture(scope="module")
 def training():
-    return prepare_fit(small(), X)[1]
+    return prepare_fit(small(), X).training
 
 
 def test_every_field_has_another_value(training):
@@ -76,29 +76,55 @@ def test_every_field_of_the_architecture_counts(training, name):
     assert replace(training, architecture=changed).key != training.key
 
 
-def test_every_field_of_the_keys_counts(training):
-    stack = training.key
+def test_every_field_of_the_key_counts(training):
     other = {"architecture": None, "plan": None, "n_rows": (1, 1), "has_mask": (True, True)}
     assert {field.name for field in fields(StackKey)} == set(other)
+    stack = training.key
     assert all(replace(stack, **{name: value}) != stack for name, value in other.items())
-    ahead = prepare_fit(small(), X)[0]
-    other = {"architecture": None, "plan": None, "seed": 5, "rows": "none"}
-    assert {field.name for field in fields(AheadKey)} == set(other)
-    assert all(replace(ahead, **{name: value}) != ahead for name, value in other.items())
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(TrainingPlan)])
-def test_a_fit_finds_only_a_training_of_its_own_plan(training, name):
+SPEC = Spec.from_params(small().get_params())
+
+
+def key(spec=SPEC, rows=X, dtype=X.dtype):
+    return ahead_key(rows, dtype, spec)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(TrainingPlan)])
+def test_every_field_of_the_plan_changes_the_fingerprint_of_a_fit(name):
     """All but what changes no number: where it runs, and what is shown."""
-    plan = training.plan
-    same = replace(plan, **{name: OTHER[name]}).comparable == plan.comparable
-    assert same == (name in {"device", "verbose"})
+    changed = replace(SPEC, plan=replace(SPEC.plan, **{name: OTHER[name]}))
+    assert (key(changed) == key()) == (name in {"device", "verbose"})
+
+
+OTHER_SPEC = {
+    "columns": [
+        ColumnSpec(likelihood="student_t"),
+        ColumnSpec(categorical_features=[0]),
+        ColumnSpec(handle_unknown="error"),
+    ],
+    "networks": [
+        replace(SPEC.networks, **{name: OTHER_SHAPE[name]})
+        for name in ("n_components", "hidden_layer_sizes", "activation", "decoder")
+    ],
+    "plan": [replace(SPEC.plan, alpha=0.1)],
+    "random_state": [1, None, np.random.RandomState(0)],
+    "one_pass": [True],
+}
+
+
+def test_every_field_of_a_fit_changes_its_fingerprint():
+    assert {field.name for field in fields(Spec)} == set(OTHER_SPEC)
+    specs = [replace(SPEC, **{name: v}) for name, values in OTHER_SPEC.items() for v in values]
+    keys = [key(spec) for spec in specs]
+    assert len({*keys, key(), key(dtype=np.dtype("float32")), key(rows=X[:39])}) == len(keys) + 3
+    assert key(replace(SPEC, networks=replace(SPEC.networks, encoder=lambda n, d: None))) is None
 
 
 def columns_of(likelihood):
     ones = {"lognormal"} & set(likelihood.values())
     rows = np.ones_like(X) if ones else np.abs(X.round()) % 2
-    return prepare_fit(small(likelihood=likelihood), rows)[1].key
+    return prepare_fit(small(likelihood=likelihood), rows).training.key
 
 
 @pytest.mark.parametrize("name", sorted(LIKELIHOODS))
@@ -116,7 +142,7 @@ def test_of_a_divergence_only_stackable_numbers_may_differ(name):
     one = DIVERGENCES[name]()
     for parameter in one.get_params():
         keys = [
-            prepare_fit(small(divergence=one.replaced({parameter: value})), X)[1].key
+            prepare_fit(small(divergence=one.replaced({parameter: value})), X).training.key
             for value in (0.5, 4.0)
         ]
         assert (keys[0] == keys[1]) == (parameter in one.stackable)
@@ -138,12 +164,14 @@ def test_of_a_divergence_only_stackable_numbers_may_differ(name):
     ids=str,
 )
 def test_what_is_the_users_own_trains_alone(params):
-    assert prepare_fit(small(**params), X)[1].key is None
+    assert prepare_fit(small(**params), X).training.key is None
 
 
 def test_clipping_counts_by_its_value():
     plans = [
-        prepare_fit(small(net_params={"callbacks": [GradientNormClipping(v)]}), X)[1].plan.shared
+        prepare_fit(
+            small(net_params={"callbacks": [GradientNormClipping(v)]}), X
+        ).training.plan.shared
         for v in (1.0, 1.0, 2.0)
     ]
     assert plans[0] == plans[1] != plans[2]
@@ -151,10 +179,8 @@ def test_clipping_counts_by_its_value():
 
 def test_rows_count_by_their_content():
     other = X.copy()
-    other[3, 1] += 1e-3
-    keys = [prepare_fit(small(), rows)[0] for rows in (X, X.copy(), other, X[:39])]
-    assert keys[0] == keys[1]
-    assert keys[2] != keys[0] != keys[3]
-    assert prepare_fit(small(random_state=1), X)[0] != keys[0]
-    unseeded = [prepare_fit(small(random_state=None), X)[0] for _ in range(2)]
+    other[3, 1] += 1e-12
+    keys = [prepare_fit(small(), rows).key for rows in (X, X.copy(), other)]
+    assert keys[0] == keys[1] != keys[2]
+    unseeded = [prepare_fit(small(random_state=None), X).key for _ in range(2)]
     assert unseeded[0] == unseeded[1]
