@@ -136,7 +136,8 @@ def resolve_likelihoods(
         a column's kind.
     """
     given = dict(choice) if isinstance(choice, Mapping) else dict.fromkeys(names, choice)
-    unknown = [name for name in given if name not in set(names)]
+    known = set(names)
+    unknown = [name for name in given if name not in known]
     if unknown:
         raise ValueError(
             f"likelihood names column {unknown[0]!r}, which X does not have. Its columns are "

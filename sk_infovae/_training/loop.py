@@ -6,8 +6,8 @@ stops or diverges leaves the stack and touches no other.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -31,6 +31,9 @@ from sk_infovae._training.net import InfoVAENet, private_rng
 from sk_infovae._training.rows import Rows, StackedRows
 from sk_infovae._training.training import Training
 from sk_infovae.exceptions import TrainingDivergedError
+
+SMALL_STEP = 2**23
+"""Weights times rows of a step below which threads cost more to call than they save."""
 
 
 def train_alone(
@@ -151,8 +154,22 @@ def stacked_rows(trainings: Sequence[Training]) -> tuple[Rows, Rows | None]:
 def run(net: InfoVAENet, rows: Rows, valid: Rows | None) -> None:
     """skorch's loop over the epochs."""
     net.train_split = None if valid is None else predefined_split(valid)
-    net.partial_fit(rows)
+    n_weights = sum(parameter.numel() for parameter in net.module_.parameters())
+    small = net.device == "cpu" and n_weights * net.batch_size < SMALL_STEP
+    with one_thread() if small else nullcontext():
+        net.partial_fit(rows)
     net.train_split = None  # it holds rows
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, and on as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def settle(net: InfoVAENet, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:
@@ -180,7 +197,7 @@ def lone_net(training: Training, member: Member) -> InfoVAENet:
 def seconds_per_epoch(trainings: Sequence[Training]) -> float:
     """What an epoch of one model takes in the stack of these, by steps that are then forgotten."""
     net, (rows, _) = assemble(trainings, []), stacked_rows(trainings)
-    net._n_rows, seconds = len(rows), []
+    net._n_rows, net._listening, seconds = len(rows), {}, []
     net.write_out()
     batches = net.get_iterator(rows, training=True)
     batch = next(iter(batches))

@@ -202,12 +202,9 @@ class InfoVAENet(NeuralNet):
         if self._written is None:
             return super().train_step(batch, **fit_params)
         step = self.train_step_single(batch, **fit_params)
-        self.notify(
-            "on_grad_computed",
-            named_parameters=TeeGenerator(self.get_all_learnable_params()),
-            batch=batch,
-            training=True,
-        )
+        if self._listeners("on_grad_computed"):
+            learned = TeeGenerator(self.get_all_learnable_params())
+            self.notify("on_grad_computed", named_parameters=learned, batch=batch, training=True)
         self.optimizer_.step()
         return step
 
@@ -310,6 +307,7 @@ class InfoVAENet(NeuralNet):
 
     def partial_fit(self, X: Rows, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
         """skorch's own, which a callback may stop at any moment; a Ctrl-C sets interrupted_."""
+        self._listening: dict[str, list[Any]] = {}
         with watch_ctrl_c() as self._ctrl_c:
             try:
                 return super().partial_fit(X, y, classes, **kwargs)
@@ -342,9 +340,14 @@ class InfoVAENet(NeuralNet):
 
     def _listeners(self, method_name: str) -> list[Any]:
         """The callbacks that do something then: most have nothing to do with each batch."""
-        callbacks = [callback for _, callback in self.callbacks_]
-        idle = getattr(Callback, method_name)
-        return [one for one in callbacks if getattr(type(one), method_name, None) is not idle]
+        if method_name not in self._listening:
+            idle = getattr(Callback, method_name)
+            self._listening[method_name] = [
+                callback
+                for _, callback in self.callbacks_
+                if getattr(type(callback), method_name, None) is not idle
+            ]
+        return self._listening[method_name]
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Open a record for the epoch and drop the last one's batches."""

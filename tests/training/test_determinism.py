@@ -6,10 +6,12 @@ import random
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 from torch import nn
 
 from sk_infovae import InfoVAETransformer
 from sk_infovae.divergences import MMD
+from sk_infovae.exceptions import TrainingDivergedError
 
 
 def small(**params):
@@ -191,6 +193,31 @@ def test_nothing_global_moves(X, call, encoder, random_state):
     vae = small(encoder=encoder, random_state=random_state).fit(X)
     with nothing_global_moves():
         call(vae, X)
+
+
+def test_small_steps_take_one_thread_and_give_the_same_bits_on_any(X):
+    counts, weights = [], []
+
+    class Count(Callback):
+        def on_batch_end(self, net, **kwargs):
+            counts.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            vae = InfoVAETransformer(
+                max_epochs=2, random_state=0, device="cpu", net_params={"callbacks": [Count()]}
+            )
+            weights.append(vae.fit(X).net_.weights())
+            assert torch.get_num_threads() == n
+            with pytest.raises(TrainingDivergedError):
+                vae.set_params(lr=1e6, max_epochs=20).fit(X)
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(before)
+    assert set(counts) == {1}
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_number_of_threads_stays(X):
