@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from sk_infovae._base.gaussian import Posterior, standard_normal_log_density
+from sk_infovae._base.posterior import Posterior, standard_normal_log_density
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import Standardizer
 
@@ -33,7 +33,7 @@ PROMISE = 1e-6
 FORWARD_MODE = threading.Lock()
 """torch keeps one level of forward-mode derivatives for all threads."""
 
-CHUNK_CELLS = 2**22
+DRAW_CELLS = 2**22
 """Cells of the largest tensor that a chunk of rows may make (32 MiB in float64)."""
 
 
@@ -242,11 +242,11 @@ class Sampler:
         return cls(module, standardizer, noise, refine)
 
     def chunks(self, X: Any) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-        """Rows of X that fit into `CHUNK_CELLS`, in the model's units and on its device."""
+        """Rows of X that fit into `DRAW_CELLS`, in the model's units and on its device."""
         n_draws, n_components = self.noise.shape
         widths = [p.shape[0] for p in self.module.decoder.parameters() if p.ndim]
         widest = max([self.module.likelihood.widest, *widths])
-        size = max(1, CHUNK_CELLS // (widest * max(n_draws, n_components)))
+        size = max(1, DRAW_CELLS // (widest * max(n_draws, n_components)))
         for rows in gen_batches(X.shape[0], size):
             x, mask = self.standardizer.encode(X[rows], np.float64)
             observed = None if mask is None else torch.from_numpy(mask).to(self.noise)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_infovae._base.gaussian import LOG_2PI, Posterior, standard_normal_log_density
+from sk_infovae._base.posterior import LOG_2PI, Posterior, standard_normal_log_density
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import Standardizer, row_blocks
@@ -140,7 +140,7 @@ def decompose(posterior: Posterior, noise: Tensor) -> Decomposition:
     log_marginal, missed = torch.empty_like(log_own), 0.0
     for draw in range(n_draws):
         for rows in row_chunks(n, n):
-            log_pairs = log_density_of_pairs(z[draw, rows], posterior)
+            log_pairs = log_density_under_each(z[draw, rows], posterior)
             log_pairs[:, rows].diagonal().copy_(log_own[draw, rows])
             log_marginal[draw, rows] = log_pairs.logsumexp(-1) - math.log(n)
             share = log_pairs.softmax(-1)
@@ -156,7 +156,7 @@ def decompose(posterior: Posterior, noise: Tensor) -> Decomposition:
     )
 
 
-def log_density_of_pairs(z: Tensor, posterior: Posterior) -> Tensor:
+def log_density_under_each(z: Tensor, posterior: Posterior) -> Tensor:
     """log q(z_i|x_j) ``(len(z), n)`` for z ``(..., d)``, one dimension at a time.
 
     Differences come first: an expanded square would lose all its digits where alpha = 1 has made

@@ -9,7 +9,7 @@ import numpy as np
 from sk_infovae._base.seeds import split_seed
 from sk_infovae._model.architecture import Architecture, NetworkSpec, resolve_likelihoods
 from sk_infovae._model.inputs import FAR
-from sk_infovae._table.schema import Levels, Schema, read_columns
+from sk_infovae._table.schema import LevelCodec, Schema, read_columns
 from sk_infovae._table.standardizer import Standardizer
 from sk_infovae.exceptions import SchemaError
 from sk_infovae.likelihoods import Likelihood
@@ -151,7 +151,9 @@ def make_architecture(
     """The architecture that the estimator's parameters ask for on this table."""
     chosen = choose_likelihoods(columns, schema.names, schema.kinds.tolist())
     likelihoods = tuple(
-        likelihood.bind(max(1, len(column.levels))) if isinstance(column, Levels) else likelihood
+        likelihood.bind(max(1, len(column.levels)))
+        if isinstance(column, LevelCodec)
+        else likelihood
         for likelihood, column in zip(chosen, schema.columns, strict=True)
     )
     standardised = np.array([one.standardised for one in likelihoods], dtype=bool)
