@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from sk_infovae._base.compat import StrOptions, _check_feature_names_in, _fit_context
 from sk_infovae._model.layout import ColumnSpec, choose_likelihoods
 from sk_infovae._table.features import Indicators, Scaled
 from sk_infovae._table.reading import TableLike, check_table, dtype_of, finite, to_cpu

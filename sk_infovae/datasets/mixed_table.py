@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import norm, rankdata
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sk_infovae._base.compat import Interval, StrOptions, validate_params
 from sk_infovae._base.seeds import draw_seed
 from sk_infovae.datasets.truth import Array, Column, MixedTruth
 
