@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from sk_infovae._base.posterior import Posterior, standard_normal_log_density
 from sk_infovae._model.vae import VAE
+from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import Standardizer
 
 GAUSS_NEWTON_STEPS = 12
@@ -241,7 +242,7 @@ class Sampler:
         noise = sobol_normal(n_draws, n_components, seed).to(device)
         return cls(module, standardizer, noise, refine)
 
-    def chunks(self, X: Any) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    def chunks(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         """Rows of X that fit into `DRAW_CELLS`, in the model's units and on its device."""
         n_draws, n_components = self.noise.shape
         widths = [p.shape[0] for p in self.module.decoder.parameters() if p.ndim]
@@ -253,7 +254,7 @@ class Sampler:
             yield rows, torch.from_numpy(x).to(self.noise), observed
 
 
-def score_rows(sampler: Sampler, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def score_rows(sampler: Sampler, X: CellTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """log p(x) of every row of X in nats and the units of X, and its effective sample size.
 
     The standardizer's log-Jacobian carries the density from the model's units to those of X.

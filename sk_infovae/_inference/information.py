@@ -11,7 +11,7 @@ term by term, because the three share their draws (Hoffman and Johnson, "ELBO su
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from sk_infovae._base.posterior import LOG_2PI, Posterior, standard_normal_log_density
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
+from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import Standardizer, row_blocks
 from sk_infovae.divergences import MMD, Codes
 
@@ -232,7 +233,7 @@ class RowTerms(NamedTuple):
 
 
 def row_terms(
-    module: VAE, X: Any, standardizer: Standardizer, n_draws: int, generator: torch.Generator
+    module: VAE, X: CellTable, standardizer: Standardizer, n_draws: int, generator: torch.Generator
 ) -> RowTerms:
     """Encode, draw and decode every row, block by block, in float64."""
     device = next(module.likelihood.buffers()).device
@@ -262,7 +263,7 @@ def row_terms(
 def measure_information(
     module: VAE,
     loss: InfoVAELoss,
-    X: Any,
+    X: CellTable,
     standardizer: Standardizer,
     evidence: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     seed: int,

@@ -1,6 +1,6 @@
 """What the first rows fix for good: columns, scaling, shapes and seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 from sk_infovae._base.seeds import split_seed
 from sk_infovae._model.architecture import Architecture, NetworkSpec, resolve_likelihoods
 from sk_infovae._model.inputs import FAR
+from sk_infovae._table.kinds import CellTable
+from sk_infovae._table.reading import TableLike
 from sk_infovae._table.schema import LevelCodec, Schema, read_columns
 from sk_infovae._table.standardizer import Standardizer
 from sk_infovae.exceptions import SchemaError
@@ -40,8 +42,13 @@ class TableLayout:
 
     @classmethod
     def measure(
-        cls, X: Any, dtype: Any, columns: ColumnSpec, networks: NetworkSpec, seed: int
-    ) -> tuple["TableLayout", Any]:
+        cls,
+        X: TableLike,
+        dtype: np.dtype | None,
+        columns: ColumnSpec,
+        networks: NetworkSpec,
+        seed: int,
+    ) -> tuple["TableLayout", CellTable]:
         """Lay out a table from its first rows.
 
         Parameters
@@ -92,7 +99,7 @@ class TableLayout:
 
 
 def choose_likelihoods(
-    spec: ColumnSpec, names: Sequence[Any], kinds: Sequence[str]
+    spec: ColumnSpec, names: Sequence[Hashable], kinds: Sequence[str]
 ) -> tuple[Likelihood, ...]:
     """The likelihood of each column, from ``likelihood`` and ``categorical_features``.
 
@@ -116,7 +123,7 @@ def choose_likelihoods(
     return resolve_likelihoods(spec.likelihood, names, kinds)
 
 
-def chosen_categories(choice: Any, names: Sequence[Any]) -> set[int] | None:
+def chosen_categories(choice: Any, names: Sequence[Hashable]) -> set[int] | None:
     """Positions of the columns that ``categorical_features`` names; None where none may be one.
 
     Raises

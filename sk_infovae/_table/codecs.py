@@ -5,6 +5,7 @@ NaN where it is missing. What float64 can't hold comes beside it as a remainder.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,7 +39,7 @@ class ColumnCodec(ABC):
 
     Attributes
     ----------
-    name : Any
+    name : Hashable
         Its name, or its position in an array.
     kind : str
         "float", "int", "bool", "string", "category", "time" or "date", by its dtype.
@@ -48,7 +49,7 @@ class ColumnCodec(ABC):
         Key of `LIBRARIES`.
     """
 
-    name: Any
+    name: Hashable
     kind: str
     like: Any
     container: str
@@ -273,7 +274,7 @@ class LevelCodec(ColumnCodec):
 
 
 def fit_column(
-    name: Any, kind: str, series: Any, container: str, *, levels: bool, ordered: bool
+    name: Hashable, kind: str, series: Any, container: str, *, levels: bool, ordered: bool
 ) -> ColumnCodec:
     """Measure a column of a DataFrame, or one of an array that holds levels.
 
@@ -294,7 +295,7 @@ def fit_column(
     return NumberCodec(name, kind, like, container, -np.inf if negative else 0.0)
 
 
-def _fit_integers(name: Any, kind: str, series: Any, like: Any, container: str) -> ColumnCodec:
+def _fit_integers(name: Hashable, kind: str, series: Any, like: Any, container: str) -> ColumnCodec:
     """Times as ticks; integers as plain numbers where float64 holds them all."""
     library = LIBRARIES[container]
     values, per_unit = library.integers(series)
@@ -317,7 +318,7 @@ def _towards_zero(bound: int) -> float:
     return nearest if abs(int(nearest)) <= abs(bound) else float(np.nextafter(nearest, 0))
 
 
-def _levels(name: Any, kind: str, series: Any, library: Any, ordered: bool) -> Any:
+def _levels(name: Hashable, kind: str, series: Any, library: Any, ordered: bool) -> Any:
     """The levels seen, in the order of their codes."""
     if ordered and (kind == "string" or (kind == "category" and not library.is_ordered(series))):
         raise SchemaError(

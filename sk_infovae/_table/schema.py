@@ -1,6 +1,6 @@
 """What the columns of a table are, and how such a table is built again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ["LevelCodec", "RawColumn", "Schema", "is_frame", "read_columns"]
 class RawColumn:
     """A column as it came: its name, its kind by dtype, and its cells."""
 
-    name: Any
+    name: Hashable
     kind: str
     series: Any
 
@@ -41,7 +41,7 @@ class Schema:
 
     container: str
     columns: tuple[ColumnCodec, ...]
-    dtype: Any
+    dtype: np.dtype
     header: Any = None
 
     @classmethod
@@ -68,7 +68,7 @@ class Schema:
         return np.array([column.kind for column in self.columns], dtype=str)
 
     @property
-    def names(self) -> list[Any]:
+    def names(self) -> list[Hashable]:
         """Name of every column; its position in an array."""
         return [column.name for column in self.columns]
 
