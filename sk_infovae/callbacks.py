@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
-from sk_infovae._base.compat import ScoringMonitor
+from sk_infovae._base.compat import ScoringMonitor, _num_samples
 
 __all__ = ["ScoreMonitor"]
 

@@ -11,14 +11,18 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_scalar
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sk_infovae._base.compat import CallbackSupportMixin, with_callbacks
+from sk_infovae._base.compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    _fit_context,
+    with_callbacks,
+)
 from sk_infovae._base.seeds import draw_seed
 from sk_infovae._base.warn import warn_user
 from sk_infovae._inference.imputation import impute_table

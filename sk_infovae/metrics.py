@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn import manifold
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -41,7 +42,7 @@ from sk_infovae._inference.information import (
 )
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.objective import InfoVAELoss
-from sk_infovae._table.reading import read_table
+from sk_infovae._table.reading import TableLike, read_table
 from sk_infovae.divergences import MMD
 from sk_infovae.estimator import InfoVAETransformer
 
@@ -61,7 +62,7 @@ MOST_ROWS_OF_NEIGHBORS = 2_000
 """Rows among which `trustworthiness` looks for neighbours: time and memory go by their square."""
 
 
-def log_likelihood(estimator: Any, X: Any, y: Any = None) -> float:
+def log_likelihood(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """Importance-weighted log p(x): `InfoVAETransformer.score`.
 
     It compares between all values of alpha, lambd, D and n_components, but not between pipelines
@@ -85,7 +86,7 @@ def log_likelihood(estimator: Any, X: Any, y: Any = None) -> float:
     return vae.score(X)
 
 
-def elbo(estimator: Any, X: Any, y: Any = None) -> float:
+def elbo(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """E log p(x|z) - KL(q(z|x)||p(z)), the bound that a plain VAE maximises.
 
     Equals ``information(X).elbo``. The gap to log p(x) grows with alpha, so it prefers alpha = 0
@@ -111,7 +112,7 @@ def elbo(estimator: Any, X: Any, y: Any = None) -> float:
     return (reconstruction.mean() - kl.mean()).item()
 
 
-def neg_reconstruction_error(estimator: Any, X: Any, y: Any = None) -> float:
+def neg_reconstruction_error(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """Minus the error of ``inverse_transform(transform(X))``, averaged over the columns.
 
     A column of numbers counts by its root mean squared error in units of its standard deviation in
@@ -143,7 +144,7 @@ def neg_reconstruction_error(estimator: Any, X: Any, y: Any = None) -> float:
     return float(-np.where(levels[kept], means, np.sqrt(means)).mean())
 
 
-def reconstruction_r2(estimator: Any, X: Any, y: Any = None) -> float:
+def reconstruction_r2(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """Part of the variance that ``inverse_transform(transform(X))`` explains, mean over columns.
 
     `sklearn.metrics.r2_score` of each column over its observed cells. Booleans count as 0 and 1,
@@ -176,7 +177,7 @@ def reconstruction_r2(estimator: Any, X: Any, y: Any = None) -> float:
     return float(np.where(constant, squares == 0, 1 - unexplained).mean())
 
 
-def mutual_information(estimator: Any, X: Any, y: Any = None) -> float:
+def mutual_information(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """I_q(x;z), what a code tells about its row.
 
     Equals ``information(X).mutual_information``. No estimate on n rows can exceed log n (4.6 for
@@ -200,7 +201,7 @@ def mutual_information(estimator: Any, X: Any, y: Any = None) -> float:
     return decompose(terms.posterior, terms.noise).mutual_information.mean().item()
 
 
-def neg_mmd(estimator: Any, X: Any, y: Any = None) -> float:
+def neg_mmd(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """Minus the squared MMD between q(z), the codes of all rows, and the prior N(0, I).
 
     Always the library's default kernel, a Gaussian with bandwidth n_components, whatever
@@ -230,7 +231,7 @@ def neg_mmd(estimator: Any, X: Any, y: Any = None) -> float:
     return -mean_divergence(loss, posterior, posterior.mean, generator)[0]
 
 
-def active_units(estimator: Any, X: Any, y: Any = None) -> float:
+def active_units(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """Number of latent dimensions whose posterior means vary by more than 0.01 over the rows.
 
     Equals ``information(X).active_units``.
@@ -253,7 +254,7 @@ def active_units(estimator: Any, X: Any, y: Any = None) -> float:
     return float(active_dimensions(posterior).sum())
 
 
-def trustworthiness(estimator: Any, X: Any, y: Any = None) -> float:
+def trustworthiness(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     """Whether the 5 nearest neighbours of an embedded row are near in the table too.
 
     `sklearn.manifold.trustworthiness` by Euclidean distances, between the columns as the model
@@ -289,7 +290,7 @@ def trustworthiness(estimator: Any, X: Any, y: Any = None) -> float:
     return float(manifold.trustworthiness(cells, Z, n_neighbors=N_NEIGHBORS))
 
 
-def _vae_and_table(estimator: Any, X: Any) -> tuple[InfoVAETransformer, Any]:
+def _vae_and_table(estimator: BaseEstimator, X: TableLike) -> tuple[InfoVAETransformer, Any]:
     """The transformer in a fitted estimator, and X as it arrives there.
 
     Raises
@@ -314,14 +315,14 @@ def _vae_and_table(estimator: Any, X: Any) -> tuple[InfoVAETransformer, Any]:
     )
 
 
-def _count_vaes(estimator: Any) -> int:
+def _count_vaes(estimator: BaseEstimator) -> int:
     """How many transformers of ours there are in a step, Pipelines within Pipelines included."""
     if isinstance(estimator, Pipeline):
         return sum(_count_vaes(step) for _, step in estimator.steps)
     return int(isinstance(estimator, InfoVAETransformer))
 
 
-def _terms(vae: InfoVAETransformer, X: Any) -> RowTerms:
+def _terms(vae: InfoVAETransformer, X: TableLike) -> RowTerms:
     """q(z|x), its draws and E log p(x|z), float64, of the rows and draws of `information`."""
     check_is_fitted(vae)
     X = read_table(vae, vae._layout, X, min_rows=2)
@@ -336,7 +337,7 @@ def _terms(vae: InfoVAETransformer, X: Any) -> RowTerms:
         return row_terms(module, X, layout.standardizer, n_draws, generator)
 
 
-def _some_rows(X: Any, most: int, seed: int) -> Any:
+def _some_rows(X: TableLike, most: int, seed: int) -> Any:
     """At most so many rows, in their order."""
     n_rows = X.shape[0]
     if n_rows <= most:
@@ -345,7 +346,7 @@ def _some_rows(X: Any, most: int, seed: int) -> Any:
 
 
 def _cells_and_decoded(
-    vae: InfoVAETransformer, X: Any
+    vae: InfoVAETransformer, X: TableLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """X and its reconstruction, numbers in the units of X, NaN where X has no cell."""
     decoded = vae.inverse_transform(vae.posterior(X)[0])

@@ -5,15 +5,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from sk_infovae._base.compat import StrOptions, _check_feature_names_in, _fit_context
 from sk_infovae._model.layout import ColumnSpec, choose_likelihoods
 from sk_infovae._table.features import Indicators, Scaled
 from sk_infovae._table.reading import TableLike, check_table, dtype_of, finite, to_cpu
-from sk_infovae._table.schema import Levels, Schema, is_frame, read_columns
+from sk_infovae._table.schema import LevelCodec, Schema, is_frame, read_columns
 from sk_infovae._table.standardizer import Standardizer
 
 __all__ = ["TabularPreprocessor"]
@@ -119,7 +119,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         """What each column becomes, by the rows of fit."""
         parts = zip(self._schema.columns, self._schema.read(X), standardised, strict=True)
         for column, (series, cells), scaled in parts:
-            if isinstance(column, Levels) and self.encoding == "onehot":
+            if isinstance(column, LevelCodec) and self.encoding == "onehot":
                 yield Indicators(column, bool(np.isnan(cells).any()))
                 continue
             measured = Standardizer.fit(finite(cells[:, None]), np.array([scaled]))

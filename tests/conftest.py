@@ -1,5 +1,8 @@
 """Shared by all tests: one thread, and the folder itself on the path, for ``oracles``.
 
+Helpers of one room stand beside its tests (``training/small_fits.py``): pytest puts the folder of a
+test on the path. So no two files of the tests have one name.
+
 The tensors of the tests are small; two threads on two cores that also run worker processes wait
 for each other far longer than they compute.
 """

@@ -4,7 +4,7 @@ import pytest
 import torch
 from gaussian_codes import normals
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import DIVERGENCES, KSD, MMD, Adversarial, Codes, SlicedWasserstein
 
 VARIANTS = [

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.integrate import quad
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import KSD, MMD, Codes
 
 

@@ -1,1 +1,1 @@
-"""What every room may use: parameters, seeds, Gaussians, what depends on versions."""
+"""What every room may use: parameters, seeds, q(z|x), what depends on versions."""

@@ -1,11 +1,49 @@
-"""scikit-learn's callbacks (1.9 and later), or nothing in their place."""
+"""What depends on versions: private parts of other libraries, and scikit-learn's callbacks.
+
+What can be imported is imported here and nowhere else; `PRIVATE_APIS` names the rest too. The tests
+say which part is gone, and who needs it.
+"""
 
 from typing import Any
+
+import torch
+from joblib import parallel
+from sklearn import base
+from sklearn.utils import _param_validation, metaestimators, validation
 
 try:
     from sklearn import callback as sklearn_callback
 except ImportError:  # scikit-learn < 1.9
     sklearn_callback: Any = None
+
+PRIVATE_APIS = {
+    "joblib.parallel:get_active_backend": "model_selection.candidates",
+    "joblib:_parallel_backends": "model_selection.candidates",
+    "sklearn.base:_fit_context": "estimator preprocessing",
+    "sklearn.base:BaseEstimator._parameter_constraints": "estimator preprocessing",
+    "sklearn.base:BaseEstimator._validate_params": "model_selection.search "
+    "model_selection.candidates",
+    "sklearn.base:ClassNamePrefixFeaturesOutMixin._n_features_out": "estimator preprocessing",
+    "sklearn.callback:CallbackSupportMixin._init_callback_context": "estimator",
+    "sklearn.callback:CallbackSupportMixin._skl_callbacks": "model_selection.candidates",
+    "sklearn.model_selection:GridSearchCV._get_routed_params_for_fit": "model_selection.search",
+    "sklearn.model_selection:GridSearchCV._run_search": "model_selection.search",
+    "sklearn.model_selection:RandomizedSearchCV._run_search": "model_selection.search",
+    "sklearn.utils._param_validation:Interval": "estimator datasets.mixed_table",
+    "sklearn.utils._param_validation:StrOptions": "estimator preprocessing datasets.mixed_table",
+    "sklearn.utils._param_validation:validate_params": "datasets.mixed_table",
+    "sklearn.utils.metaestimators:_safe_split": "model_selection.candidates",
+    "sklearn.utils.validation:_check_feature_names_in": "preprocessing",
+    "sklearn.utils.validation:_num_samples": "callbacks",
+    "skorch:NeuralNet._set_training": "_training.net _training.loop _training.state",
+    "torch:default_generator": "_training.net",
+    "torch.nn:Module._parameters": "_model.networks",
+    "torch._dynamo.eval_frame:OptimizedModule._orig_mod": "_training.net",
+}
+"""What no documentation promises, ``module:name``, and our modules that need it.
+
+A name of a class may also be one that its methods set or look for.
+"""
 
 
 class NoContext:
@@ -39,3 +77,13 @@ def unchanged(method: Any) -> Any:
 CallbackSupportMixin: Any = getattr(sklearn_callback, "CallbackSupportMixin", NoCallbacks)
 with_callbacks: Any = getattr(sklearn_callback, "with_callbacks", unchanged)
 ScoringMonitor: Any = getattr(sklearn_callback, "ScoringMonitor", None)
+
+Interval: Any = _param_validation.Interval
+StrOptions: Any = _param_validation.StrOptions
+validate_params: Any = _param_validation.validate_params
+_check_feature_names_in: Any = validation._check_feature_names_in
+_fit_context: Any = base._fit_context
+_num_samples: Any = validation._num_samples
+_safe_split: Any = metaestimators._safe_split
+get_active_backend: Any = parallel.get_active_backend
+default_generator: torch.Generator = torch.default_generator

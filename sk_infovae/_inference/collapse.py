@@ -1,7 +1,5 @@
 """Tell a user that the code is empty, and which weight to move."""
 
-from typing import Any
-
 import torch
 
 from sk_infovae._inference.information import active_dimensions, kl_per_dimension
@@ -63,6 +61,6 @@ def _mend(alpha: float, lambd: float) -> str:
     return f"Lower lambd (lambd={lambd:g} puts the weight {on_divergence:g} on the divergence)."
 
 
-def _shortened(which: list[Any]) -> str:
+def _shortened(which: list[int]) -> str:
     shown = ", ".join(map(str, which[:10]))
     return shown + (" ..." if len(which) > 10 else "")

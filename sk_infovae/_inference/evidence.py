@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from sk_infovae._base.gaussian import Posterior, standard_normal_log_density
+from sk_infovae._base.posterior import Posterior, standard_normal_log_density
 from sk_infovae._model.vae import VAE
+from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import Standardizer
 
 GAUSS_NEWTON_STEPS = 12
@@ -33,7 +34,7 @@ PROMISE = 1e-6
 FORWARD_MODE = threading.Lock()
 """torch keeps one level of forward-mode derivatives for all threads."""
 
-CHUNK_CELLS = 2**22
+DRAW_CELLS = 2**22
 """Cells of the largest tensor that a chunk of rows may make (32 MiB in float64)."""
 
 
@@ -241,19 +242,19 @@ class Sampler:
         noise = sobol_normal(n_draws, n_components, seed).to(device)
         return cls(module, standardizer, noise, refine)
 
-    def chunks(self, X: Any) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-        """Rows of X that fit into `CHUNK_CELLS`, in the model's units and on its device."""
+    def chunks(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        """Rows of X that fit into `DRAW_CELLS`, in the model's units and on its device."""
         n_draws, n_components = self.noise.shape
         widths = [p.shape[0] for p in self.module.decoder.parameters() if p.ndim]
         widest = max([self.module.likelihood.widest, *widths])
-        size = max(1, CHUNK_CELLS // (widest * max(n_draws, n_components)))
+        size = max(1, DRAW_CELLS // (widest * max(n_draws, n_components)))
         for rows in gen_batches(X.shape[0], size):
             x, mask = self.standardizer.encode(X[rows], np.float64)
             observed = None if mask is None else torch.from_numpy(mask).to(self.noise)
             yield rows, torch.from_numpy(x).to(self.noise), observed
 
 
-def score_rows(sampler: Sampler, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def score_rows(sampler: Sampler, X: CellTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """log p(x) of every row of X in nats and the units of X, and its effective sample size.
 
     The standardizer's log-Jacobian carries the density from the model's units to those of X.

@@ -19,13 +19,14 @@ from torch import Tensor
 from sk_infovae._inference.evidence import Sampler, weighted_draws
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.layout import TableLayout
-from sk_infovae._table.reading import finite
+from sk_infovae._table.kinds import CellTable
+from sk_infovae._table.reading import TableLike, finite
 
 
 def impute_table(
     sampler: Sampler,
     layout: TableLayout,
-    X: Any,
+    X: TableLike,
     handle_unknown: str,
     drawing: tuple[int, int] | None,
 ) -> Any:
@@ -62,7 +63,7 @@ def impute_table(
     return filled[0] if drawing is None else filled
 
 
-def impute_mean(sampler: Sampler, X: Any) -> NDArray[np.float64]:
+def impute_mean(sampler: Sampler, X: CellTable) -> NDArray[np.float64]:
     """Conditional mean (most probable level) of every cell of X, in the units of X."""
     filled = np.empty(X.shape)
     likelihood = sampler.module.likelihood
@@ -75,7 +76,7 @@ def impute_mean(sampler: Sampler, X: Any) -> NDArray[np.float64]:
     return filled
 
 
-def impute_draws(sampler: Sampler, X: Any, n_draws: int, seed: int) -> NDArray[np.float64]:
+def impute_draws(sampler: Sampler, X: CellTable, n_draws: int, seed: int) -> NDArray[np.float64]:
     """Draws of the cells of X given its observed ones, ``(n_draws, *X.shape)``, units of X."""
     filled = np.empty((n_draws, *X.shape))
     generator = torch.Generator().manual_seed(seed)

@@ -11,16 +11,17 @@ term by term, because the three share their draws (Hoffman and Johnson, "ELBO su
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_infovae._base.gaussian import LOG_2PI, Posterior, standard_normal_log_density
+from sk_infovae._base.posterior import LOG_2PI, Posterior, standard_normal_log_density
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
+from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import Standardizer, row_blocks
 from sk_infovae.divergences import MMD, Codes
 
@@ -140,7 +141,7 @@ def decompose(posterior: Posterior, noise: Tensor) -> Decomposition:
     log_marginal, missed = torch.empty_like(log_own), 0.0
     for draw in range(n_draws):
         for rows in row_chunks(n, n):
-            log_pairs = log_density_of_pairs(z[draw, rows], posterior)
+            log_pairs = log_density_under_each(z[draw, rows], posterior)
             log_pairs[:, rows].diagonal().copy_(log_own[draw, rows])
             log_marginal[draw, rows] = log_pairs.logsumexp(-1) - math.log(n)
             share = log_pairs.softmax(-1)
@@ -156,7 +157,7 @@ def decompose(posterior: Posterior, noise: Tensor) -> Decomposition:
     )
 
 
-def log_density_of_pairs(z: Tensor, posterior: Posterior) -> Tensor:
+def log_density_under_each(z: Tensor, posterior: Posterior) -> Tensor:
     """log q(z_i|x_j) ``(len(z), n)`` for z ``(..., d)``, one dimension at a time.
 
     Differences come first: an expanded square would lose all its digits where alpha = 1 has made
@@ -232,7 +233,7 @@ class RowTerms(NamedTuple):
 
 
 def row_terms(
-    module: VAE, X: Any, standardizer: Standardizer, n_draws: int, generator: torch.Generator
+    module: VAE, X: CellTable, standardizer: Standardizer, n_draws: int, generator: torch.Generator
 ) -> RowTerms:
     """Encode, draw and decode every row, block by block, in float64."""
     device = next(module.likelihood.buffers()).device
@@ -262,7 +263,7 @@ def row_terms(
 def measure_information(
     module: VAE,
     loss: InfoVAELoss,
-    X: Any,
+    X: CellTable,
     standardizer: Standardizer,
     evidence: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     seed: int,

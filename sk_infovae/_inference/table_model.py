@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from sk_infovae._model.domain import has_density
 from sk_infovae._model.layout import TableLayout
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
+from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import row_blocks
 
 ROWS_PER_PASS = 4096
@@ -36,7 +36,7 @@ class TableModel:
     module: VAE
     device: str
 
-    def posterior(self, X: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def posterior(self, X: CellTable) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of q(z|x), each ``(n_rows, n_components)``."""
         mean = np.empty((X.shape[0], self.layout.architecture.n_components), dtype=np.float32)
         std = np.empty_like(mean)
@@ -84,11 +84,11 @@ class TableModel:
         seed = self.layout.seed_for("score")
         return Sampler.make(self.module, self.layout.standardizer, n_draws, seed)
 
-    def score(self, X: Any, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def score(self, X: CellTable, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """log p(x) in nats, units of X, and the effective sample size of the estimate."""
         return score_rows(self.sampler(n_draws), X)
 
-    def information(self, X: Any, loss: InfoVAELoss, n_draws: int) -> Information:
+    def information(self, X: CellTable, loss: InfoVAELoss, n_draws: int) -> Information:
         """The objective taken apart on (at most `MOST_ROWS` of) the rows of X."""
         n_rows, seed = X.shape[0], self.layout.seed_for("information")
         if n_rows > MOST_ROWS:
@@ -100,7 +100,7 @@ class TableModel:
             self.module, loss, X, self.layout.standardizer, evidence, seed, n_rows
         )
 
-    def describe_collapse(self, X: Any, loss: InfoVAELoss) -> str | None:
+    def describe_collapse(self, X: CellTable, loss: InfoVAELoss) -> str | None:
         """What is dead in the code, by some rows of X; None where nothing is."""
         most = min(1000, max(32, COLLAPSE_CELLS // X.shape[1]))
         some = np.unique(np.linspace(0, X.shape[0] - 1, most).astype(int))

@@ -1,7 +1,7 @@
 """What fixes the shapes of a model, and how a model is built from it."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
@@ -122,7 +122,7 @@ class Architecture(NetworkSpec):
 
 
 def resolve_likelihoods(
-    choice: str | Likelihood | Mapping[Any, Any], names: Sequence[Any], kinds: Sequence[str]
+    choice: str | Likelihood | Mapping[Any, Any], names: Sequence[Hashable], kinds: Sequence[str]
 ) -> tuple[Likelihood, ...]:
     """The likelihood of each column, from the estimator's ``likelihood`` parameter.
 
@@ -153,7 +153,7 @@ def resolve_likelihoods(
     return tuple(found)
 
 
-def _check_kind(likelihood: Likelihood, name: Any, kind: str) -> None:
+def _check_kind(likelihood: Likelihood, name: Hashable, kind: str) -> None:
     """Levels need a likelihood of levels; times one that takes a centre and a scale."""
     is_time = kind in ("time", "date")
     if likelihood.has_levels or not (AUTO.get(kind) == "categorical" or is_time):

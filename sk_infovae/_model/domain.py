@@ -1,16 +1,17 @@
 """Refuse values that a column's likelihood does not allow."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
 from scipy import sparse
 
+from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import row_blocks
 from sk_infovae.likelihoods import Likelihood
 
 
-def has_density(X: Any, likelihoods: Sequence[Likelihood]) -> bool:
+def has_density(X: CellTable, likelihoods: Sequence[Likelihood]) -> bool:
     """Whether every observed cell has a density or probability under its column's likelihood."""
     return next(broken_rules(X, likelihoods, scored=True), None) is None
 
@@ -34,9 +35,9 @@ def broken_rules(
 
 
 def check_values(
-    X: Any,
+    X: CellTable,
     likelihoods: Sequence[Likelihood],
-    names: Sequence[Any] | None,
+    names: Sequence[Hashable] | None,
     *,
     scored: bool = False,
 ) -> None:

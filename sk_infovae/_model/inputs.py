@@ -115,7 +115,7 @@ class EncoderInputs(nn.Module):
             values = self._indicators(x) - self.measured["frequency"].unsqueeze(-2)
             parts.append(values * seen[..., self.level_columns])
         for j, table in self.tables.items():
-            parts.append(look_up(x[..., int(j)].long(), table) * seen[..., int(j), None])
+            parts.append(embed(x[..., int(j)].long(), table) * seen[..., int(j), None])
         if len(self.holes):
             parts.append(seen[..., self.holes])
         return torch.cat(parts, -1)
@@ -129,7 +129,7 @@ class EncoderInputs(nn.Module):
         return (x[..., self.level_columns] == self.level_codes).to(x.dtype)
 
 
-def look_up(codes: Tensor, table: Tensor) -> Tensor:
+def embed(codes: Tensor, table: Tensor) -> Tensor:
     """Rows of the table ``(n_levels, width)``, or of a stack's ``(K, n_levels, width)``."""
     if table.ndim == 3:
         first = torch.arange(len(table), device=codes.device) * table.shape[1]

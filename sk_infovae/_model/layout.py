@@ -1,6 +1,6 @@
 """What the first rows fix for good: columns, scaling, shapes and seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,9 @@ import numpy as np
 from sk_infovae._base.seeds import split_seed
 from sk_infovae._model.architecture import Architecture, NetworkSpec, resolve_likelihoods
 from sk_infovae._model.inputs import FAR
-from sk_infovae._table.schema import Levels, Schema, read_columns
+from sk_infovae._table.kinds import CellTable
+from sk_infovae._table.reading import TableLike
+from sk_infovae._table.schema import LevelCodec, Schema, read_columns
 from sk_infovae._table.standardizer import Standardizer
 from sk_infovae.exceptions import SchemaError
 from sk_infovae.likelihoods import Likelihood
@@ -40,8 +42,13 @@ class TableLayout:
 
     @classmethod
     def measure(
-        cls, X: Any, dtype: Any, columns: ColumnSpec, networks: NetworkSpec, seed: int
-    ) -> tuple["TableLayout", Any]:
+        cls,
+        X: TableLike,
+        dtype: np.dtype | None,
+        columns: ColumnSpec,
+        networks: NetworkSpec,
+        seed: int,
+    ) -> tuple["TableLayout", CellTable]:
         """Lay out a table from its first rows.
 
         Parameters
@@ -97,7 +104,7 @@ class TableLayout:
 
 
 def choose_likelihoods(
-    spec: ColumnSpec, names: Sequence[Any], kinds: Sequence[str]
+    spec: ColumnSpec, names: Sequence[Hashable], kinds: Sequence[str]
 ) -> tuple[Likelihood, ...]:
     """The likelihood of each column, from ``likelihood`` and ``categorical_features``.
 
@@ -121,7 +128,7 @@ def choose_likelihoods(
     return resolve_likelihoods(spec.likelihood, names, kinds)
 
 
-def chosen_categories(choice: Any, names: Sequence[Any]) -> set[int] | None:
+def chosen_categories(choice: Any, names: Sequence[Hashable]) -> set[int] | None:
     """Positions of the columns that ``categorical_features`` names; None where none may be one.
 
     Raises
@@ -156,7 +163,9 @@ def make_architecture(
     """The architecture that the estimator's parameters ask for on this table."""
     chosen = choose_likelihoods(columns, schema.names, schema.kinds.tolist())
     likelihoods = tuple(
-        likelihood.bind(max(1, len(column.levels))) if isinstance(column, Levels) else likelihood
+        likelihood.bind(max(1, len(column.levels)))
+        if isinstance(column, LevelCodec)
+        else likelihood
         for likelihood, column in zip(chosen, schema.columns, strict=True)
     )
     standardised = np.array([one.standardised for one in likelihoods], dtype=bool)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae._model.inputs import EncoderInputs
 from sk_infovae._model.networks import output_bias
 from sk_infovae.likelihoods import ColumnLikelihoods

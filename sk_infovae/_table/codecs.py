@@ -5,6 +5,7 @@ NaN where it is missing. What float64 can't hold comes beside it as a remainder.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,12 +34,12 @@ Cells = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Column(ABC):
+class ColumnCodec(ABC):
     """How one column is read and written.
 
     Attributes
     ----------
-    name : Any
+    name : Hashable
         Its name, or its position in an array.
     kind : str
         "float", "int", "bool", "string", "category", "time" or "date", by its dtype.
@@ -48,7 +49,7 @@ class Column(ABC):
         Key of `LIBRARIES`.
     """
 
-    name: Any
+    name: Hashable
     kind: str
     like: Any
     container: str
@@ -96,7 +97,7 @@ class Column(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Numbers(Column):
+class NumberCodec(ColumnCodec):
     """Floats, booleans, and integers that float64 holds.
 
     ``low`` and ``high`` are what the type allows: the dtype's range, 0 where fit saw no negative.
@@ -132,7 +133,7 @@ class Numbers(Column):
 
 
 @dataclass(frozen=True, eq=False)
-class Ticks(Column):
+class TickCodec(ColumnCodec):
     """Times, and integers beyond 2^53: exact 64-bit differences from an origin.
 
     A cell is the difference divided by ``per_unit``: days for a time.
@@ -218,7 +219,7 @@ class Ticks(Column):
 
 
 @dataclass(frozen=True, eq=False)
-class Levels(Column):
+class LevelCodec(ColumnCodec):
     """Categories, strings, or anything read as such: the code of a level.
 
     Attributes
@@ -273,8 +274,8 @@ class Levels(Column):
 
 
 def fit_column(
-    name: Any, kind: str, series: Any, container: str, *, levels: bool, ordered: bool
-) -> Column:
+    name: Hashable, kind: str, series: Any, container: str, *, levels: bool, ordered: bool
+) -> ColumnCodec:
     """Measure a column of a DataFrame, or one of an array that holds levels.
 
     Raises
@@ -286,15 +287,15 @@ def fit_column(
     like = library.like(series)
     if levels:
         found = _levels(name, kind, series, library, ordered)
-        return Levels(name, kind, like, container, found)
+        return LevelCodec(name, kind, like, container, found)
     if kind in ("int", "time", "date"):
         return _fit_integers(name, kind, series, like, container)
     cells = library.floats(series) if kind == "float" else np.empty(0)
     negative = not len(cells) or np.nanmin(cells, initial=0.0) < 0
-    return Numbers(name, kind, like, container, -np.inf if negative else 0.0)
+    return NumberCodec(name, kind, like, container, -np.inf if negative else 0.0)
 
 
-def _fit_integers(name: Any, kind: str, series: Any, like: Any, container: str) -> Column:
+def _fit_integers(name: Hashable, kind: str, series: Any, like: Any, container: str) -> ColumnCodec:
     """Times as ticks; integers as plain numbers where float64 holds them all."""
     library = LIBRARIES[container]
     values, per_unit = library.integers(series)
@@ -307,8 +308,8 @@ def _fit_integers(name: Any, kind: str, series: Any, like: Any, container: str) 
     if kind != "int" or most > EXACT or least < -EXACT:
         # From half-way no difference overflows; 2**63 - 1 is larger than its negative.
         origin = (least + most + 1) // 2
-        return Ticks(name, kind, like, container, origin, per_unit, low, high)
-    return Numbers(name, kind, like, container, _towards_zero(low), _towards_zero(high))
+        return TickCodec(name, kind, like, container, origin, per_unit, low, high)
+    return NumberCodec(name, kind, like, container, _towards_zero(low), _towards_zero(high))
 
 
 def _towards_zero(bound: int) -> float:
@@ -317,7 +318,7 @@ def _towards_zero(bound: int) -> float:
     return nearest if abs(int(nearest)) <= abs(bound) else float(np.nextafter(nearest, 0))
 
 
-def _levels(name: Any, kind: str, series: Any, library: Any, ordered: bool) -> Any:
+def _levels(name: Hashable, kind: str, series: Any, library: Any, ordered: bool) -> Any:
     """The levels seen, in the order of their codes."""
     if ordered and (kind == "string" or (kind == "category" and not library.is_ordered(series))):
         raise SchemaError(

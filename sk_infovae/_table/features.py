@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_infovae._table.codecs import Column, Levels, Ticks
+from sk_infovae._table.codecs import ColumnCodec, LevelCodec, TickCodec
 
 TOLERANCE = 1e-9
 """A float that comes back nearer than this part of itself needs no remainder."""
 
-ROUNDING = 4 * np.finfo(np.float64).eps
+SCALING_ERROR = 4 * np.finfo(np.float64).eps
 """Scaling and its inverse move a number by less than this part of it and of the centre."""
 
 GRIDS = tuple(float(10**k) for k in range(16)) + tuple(float(2**k) for k in range(20, 50, 5))
@@ -29,7 +29,7 @@ class Scaled:
 
     Attributes
     ----------
-    column : Column
+    column : ColumnCodec
     centre, scale : float
     grid : float
         Cells are whole multiples of 1 / grid; 0 where they are not.
@@ -37,7 +37,7 @@ class Scaled:
         Whether one feature is enough; else a second one carries what float64 can't hold.
     """
 
-    column: Column
+    column: ColumnCodec
     centre: float
     scale: float
     grid: float = 0.0
@@ -45,7 +45,7 @@ class Scaled:
 
     @classmethod
     def fit(
-        cls, column: Column, series: Any, cells: Matrix, centre: float, scale: float
+        cls, column: ColumnCodec, series: Any, cells: Matrix, centre: float, scale: float
     ) -> "Scaled":
         """Measure what it takes to give back these cells."""
         seen = cells[~np.isnan(cells)]
@@ -58,7 +58,7 @@ class Scaled:
             exact = not (rest > TOLERANCE * np.abs(seen)).any()
         else:  # whole numbers: all that lie between those of fit are to come back
             size = np.abs(seen).max(initial=0.0) + abs(centre)
-            exact = bool(ROUNDING * size * plain._per_unit < 0.5)
+            exact = bool(SCALING_ERROR * size * plain._per_unit < 0.5)
         return cls(column, centre, scale, plain.grid, exact)
 
     @property
@@ -91,7 +91,7 @@ class Scaled:
 
     @property
     def _per_unit(self) -> int:
-        return self.column.per_unit if isinstance(self.column, Ticks) else 1
+        return self.column.per_unit if isinstance(self.column, TickCodec) else 1
 
     def _scale(self, cells: Matrix) -> Matrix:
         return (cells - self.centre) / self.scale
@@ -103,7 +103,7 @@ class Scaled:
             return cells
         with np.errstate(over="ignore", invalid="ignore"):
             nearest = np.rint(cells * self.grid) / self.grid
-            near = np.abs(nearest - cells) <= ROUNDING * (np.abs(cells) + abs(self.centre))
+            near = np.abs(nearest - cells) <= SCALING_ERROR * (np.abs(cells) + abs(self.centre))
         return np.where(near, nearest, cells)
 
 
@@ -113,12 +113,12 @@ class Indicators:
 
     Attributes
     ----------
-    column : Levels
+    column : LevelCodec
     has_holes : bool
         Whether cells were missing in fit.
     """
 
-    column: Levels
+    column: LevelCodec
     has_holes: bool
 
     @property

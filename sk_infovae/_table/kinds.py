@@ -1,5 +1,12 @@
 """Names and constants that the readers of both libraries share."""
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+CellTable = NDArray[np.floating] | sparse.csr_matrix | sparse.csr_array
+"""The cells of a validated table: floats, NaN where missing."""
+
 KINDS = ("float", "int", "bool", "string", "category", "time", "date")
 """What a column can be; "date" is a column of Python's own dates, which pandas has no dtype for."""
 

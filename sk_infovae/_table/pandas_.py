@@ -1,12 +1,15 @@
 """What pandas columns hold as numpy arrays, and back."""
 
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_infovae._table.kinds import MAX_INT, TICKS_PER_DAY, datetime_limits, duration_limits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KINDS_OF_OBJECTS = {
     "string": "string",
@@ -20,17 +23,17 @@ KINDS_OF_OBJECTS = {
 """From what pandas infers of the cells of an object column."""
 
 
-def columns(frame: Any) -> list[Any]:
+def columns(frame: "pd.DataFrame") -> list["pd.Series"]:
     """Every column, also those that share a name."""
     return [frame.iloc[:, j] for j in range(frame.shape[1])]
 
 
-def header(frame: Any) -> Any:
+def header(frame: "pd.DataFrame") -> Any:
     """The names as pandas keeps them: with a dtype, levels and a name of their own."""
     return frame.columns
 
 
-def kind_of(series: Any) -> str | None:
+def kind_of(series: "pd.Series") -> str | None:
     """One of `sk_infovae._table.schema.KINDS`, or None for what can't be read."""
     import pandas as pd
 
@@ -61,7 +64,7 @@ def _is_string(dtype: Any) -> bool:
     return pa.types.is_string(arrow) or pa.types.is_large_string(arrow)
 
 
-def _kind_of_objects(series: Any) -> str | None:
+def _kind_of_objects(series: "pd.Series") -> str | None:
     import pandas as pd
 
     kind = KINDS_OF_OBJECTS.get(pd.api.types.infer_dtype(series, skipna=True))
@@ -75,7 +78,7 @@ def _kind_of_objects(series: Any) -> str | None:
     return kind
 
 
-def value_kind(series: Any) -> str | None:
+def value_kind(series: "pd.Series") -> str | None:
     """Kind of the cells themselves: of a category, that of its categories."""
     import pandas as pd
 
@@ -103,13 +106,13 @@ def _time(dtype: Any) -> tuple[str, str] | None:
     return ("duration", arrow.unit) if pa.types.is_duration(arrow) else None
 
 
-def like(series: Any) -> Any:
+def like(series: "pd.Series") -> "pd.Series":
     """The dtype and, where there is one, the first missing cell: at most one row."""
     holes = np.flatnonzero(missing(series))
     return series.iloc[holes[:1]].reset_index(drop=True)
 
 
-def missing(series: Any) -> NDArray[np.bool_]:
+def missing(series: "pd.Series") -> NDArray[np.bool_]:
     """True for None, NaN, NaT and pd.NA."""
     holes = series.isna().to_numpy(dtype=bool)
     if isinstance(series.dtype, np.dtype) or kind_of(series) != "float":
@@ -117,12 +120,12 @@ def missing(series: Any) -> NDArray[np.bool_]:
     return np.isnan(floats(series))  # to arrow NaN is a number
 
 
-def floats(series: Any) -> NDArray[np.float64]:
+def floats(series: "pd.Series") -> NDArray[np.float64]:
     """Numbers and booleans as float64, NaN where missing."""
     return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def integers(series: Any) -> tuple[NDArray[Any], int]:
+def integers(series: "pd.Series") -> tuple[NDArray[Any], int]:
     """Integers, or ticks of a time since the epoch, and how many of them a unit has.
 
     Anything stands where a cell is missing.
@@ -140,7 +143,7 @@ def integers(series: Any) -> tuple[NDArray[Any], int]:
     return ticks.fill_null(0).to_numpy().astype(np.int64), TICKS_PER_DAY[unit]
 
 
-def _integers_of_objects(series: Any) -> tuple[NDArray[np.int64], int]:
+def _integers_of_objects(series: "pd.Series") -> tuple[NDArray[np.int64], int]:
     """Integers, or the days of dates."""
     seen = ~missing(series)
     cells = series.to_numpy()[seen]
@@ -150,7 +153,7 @@ def _integers_of_objects(series: Any) -> tuple[NDArray[np.int64], int]:
     return values, TICKS_PER_DAY["D"]
 
 
-def limits(series: Any) -> tuple[int, int]:
+def limits(series: "pd.Series") -> tuple[int, int]:
     """Smallest and largest integer or tick that the dtype holds."""
     found = _time(series.dtype)
     if found is not None:
@@ -162,12 +165,14 @@ def limits(series: Any) -> tuple[int, int]:
     return int(bounds.min), int(bounds.max)
 
 
-def time_type(series: Any) -> str:
+def time_type(series: "pd.Series") -> str:
     """Times of one type can be compared with each other."""
     return (_time(series.dtype) or ("naive", "D"))[0]
 
 
-def from_integers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any, kind: str) -> Any:
+def from_integers(
+    values: NDArray[Any], holes: NDArray[np.bool_], like: "pd.Series", kind: str
+) -> "pd.Series":
     """A column of the dtype of ``like`` from what `integers` gives, missing at ``holes``."""
     import pandas as pd
 
@@ -190,7 +195,7 @@ def from_integers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any, kin
     )
 
 
-def from_numbers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any) -> Any:
+def from_numbers(values: NDArray[Any], holes: NDArray[np.bool_], like: "pd.Series") -> "pd.Series":
     """A column of the dtype of ``like`` from numbers or booleans, missing at ``holes``.
 
     A numpy dtype of integers or booleans, which has no missing cell, becomes float64 or object.
@@ -206,7 +211,7 @@ def from_numbers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any) -> A
     return pd.Series(values).astype(like.dtype).mask(holes)
 
 
-def _objects(cells: NDArray[Any], holes: NDArray[np.bool_], like: Any) -> Any:
+def _objects(cells: NDArray[Any], holes: NDArray[np.bool_], like: "pd.Series") -> "pd.Series":
     """A column of objects, missing as the first missing cell in fit was."""
     import pandas as pd
 
@@ -214,7 +219,7 @@ def _objects(cells: NDArray[Any], holes: NDArray[np.bool_], like: Any) -> Any:
     return pd.Series(cells, dtype=object)
 
 
-def level_counts(series: Any) -> tuple[Any, NDArray[np.int64]]:
+def level_counts(series: "pd.Series") -> tuple[Any, NDArray[np.int64]]:
     """The levels seen, in the dtype's order where it has one or else sorted, and their counts."""
     import pandas as pd
 
@@ -226,12 +231,12 @@ def level_counts(series: Any) -> tuple[Any, NDArray[np.int64]]:
     return found.index, found.to_numpy(dtype=np.int64)
 
 
-def is_ordered(series: Any) -> bool:
+def is_ordered(series: "pd.Series") -> bool:
     """Whether a categorical dtype has an order."""
     return bool(series.dtype.ordered)
 
 
-def lookup(series: Any, levels: Any) -> NDArray[np.intp]:
+def lookup(series: "pd.Series", levels: Any) -> NDArray[np.intp]:
     """Position of each cell in ``levels``; -1 for missing and for unseen ones."""
     import pandas as pd
 
@@ -241,7 +246,7 @@ def lookup(series: Any, levels: Any) -> NDArray[np.intp]:
     return np.where(missing(series), -1, levels.get_indexer(pd.Index(series)))
 
 
-def take(levels: Any, codes: NDArray[np.intp], like: Any) -> Any:
+def take(levels: Any, codes: NDArray[np.intp], like: "pd.Series") -> "pd.Series":
     """A column of the dtype of ``like`` from positions in ``levels``, missing at -1."""
     import pandas as pd
 
@@ -256,12 +261,12 @@ def take(levels: Any, codes: NDArray[np.intp], like: Any) -> Any:
     return cells if whole and holes.any() else cells.astype(like.dtype)
 
 
-def nothing(n_rows: int, like: Any) -> Any:
+def nothing(n_rows: int, like: "pd.Series") -> "pd.Series":
     """A column of missing cells."""
     return like.iloc[np.zeros(n_rows, dtype=np.intp)].reset_index(drop=True)
 
 
-def _common_dtype(series: Any, other: Any) -> Any:
+def _common_dtype(series: "pd.Series", other: "pd.Series") -> Any:
     import pandas as pd
 
     if series.dtype == other.dtype:
@@ -275,7 +280,7 @@ def _common_dtype(series: Any, other: Any) -> Any:
     return pd.CategoricalDtype(theirs.append(new), series.dtype.ordered)
 
 
-def fill(series: Any, holes: NDArray[np.bool_], other: Any) -> Any:
+def fill(series: "pd.Series", holes: NDArray[np.bool_], other: "pd.Series") -> "pd.Series":
     """The column with the cells at ``holes`` taken from ``other``, the rest as it was.
 
     Where its dtype can't hold those, one that holds both.
@@ -291,7 +296,7 @@ def fill(series: Any, holes: NDArray[np.bool_], other: Any) -> Any:
     return series
 
 
-def frame(columns: list[Any], names: Any, index: Any = None) -> Any:
+def frame(columns: list["pd.Series"], names: Any, index: Any = None) -> "pd.DataFrame":
     """A table of columns."""
     import pandas as pd
 

@@ -1,25 +1,28 @@
 """What polars columns hold as numpy arrays, and back."""
 
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_infovae._table.kinds import TICKS_PER_DAY, datetime_limits, duration_limits
 
+if TYPE_CHECKING:
+    import polars as pl
 
-def columns(frame: Any) -> list[Any]:
+
+def columns(frame: "pl.DataFrame") -> list["pl.Series"]:
     """Every column."""
     return frame.get_columns()
 
 
-def header(frame: Any) -> list[str]:
+def header(frame: "pl.DataFrame") -> list[str]:
     """The names."""
     return frame.columns
 
 
-def kind_of(series: Any) -> str | None:
+def kind_of(series: "pl.Series") -> str | None:
     """One of `sk_infovae._table.schema.KINDS`, or None for what can't be read."""
     import polars as pl
 
@@ -41,13 +44,13 @@ def kind_of(series: Any) -> str | None:
     return None
 
 
-def value_kind(series: Any) -> str | None:
+def value_kind(series: "pl.Series") -> str | None:
     """Kind of the cells themselves: categories are strings."""
     kind = kind_of(series)
     return "string" if kind == "category" else kind
 
 
-def like(series: Any) -> Any:
+def like(series: "pl.Series") -> "pl.Series":
     """The dtype and, where there is one, the first missing cell: at most one row."""
     import polars as pl
 
@@ -57,7 +60,7 @@ def like(series: Any) -> Any:
     return series.filter(pl.Series(holes)).head(1) if holes.any() else series.clear()
 
 
-def missing(series: Any) -> NDArray[np.bool_]:
+def missing(series: "pl.Series") -> NDArray[np.bool_]:
     """True for null and NaN."""
     holes = series.is_null()
     if series.dtype.is_float():
@@ -65,7 +68,7 @@ def missing(series: Any) -> NDArray[np.bool_]:
     return holes.to_numpy()
 
 
-def floats(series: Any) -> NDArray[np.float64]:
+def floats(series: "pl.Series") -> NDArray[np.float64]:
     """Numbers and booleans as float64, NaN where missing."""
     import polars as pl
 
@@ -74,7 +77,7 @@ def floats(series: Any) -> NDArray[np.float64]:
     return series.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def integers(series: Any) -> tuple[NDArray[Any], int]:
+def integers(series: "pl.Series") -> tuple[NDArray[Any], int]:
     """Integers, or ticks of a time since the epoch, and how many of them a unit has.
 
     Anything stands where a cell is missing.
@@ -86,17 +89,18 @@ def integers(series: Any) -> tuple[NDArray[Any], int]:
     return values.cast(wide).to_numpy(), 1 if unit is None else TICKS_PER_DAY[unit]
 
 
-def _unit(series: Any) -> str | None:
+def _unit(series: "pl.Series") -> str | None:
     """Unit of a time; None for other columns."""
     import polars as pl
 
-    if not series.dtype.is_temporal():
+    dtype: Any = series.dtype
+    if not dtype.is_temporal():
         return None
     days_or_times = {pl.Date: "D", pl.Time: "ns"}
-    return days_or_times.get(series.dtype) or series.dtype.time_unit
+    return days_or_times.get(dtype) or dtype.time_unit
 
 
-def limits(series: Any) -> tuple[int, int]:
+def limits(series: "pl.Series") -> tuple[int, int]:
     """Smallest and largest integer or tick that the dtype holds, of 64 bits at most."""
     import polars as pl
 
@@ -110,7 +114,7 @@ def limits(series: Any) -> tuple[int, int]:
     return int(bounds.min), int(bounds.max)
 
 
-def time_type(series: Any) -> str:
+def time_type(series: "pl.Series") -> str:
     """Times of one type can be compared with each other."""
     import polars as pl
 
@@ -119,12 +123,14 @@ def time_type(series: Any) -> str:
     return "zoned" if getattr(series.dtype, "time_zone", None) else "naive"
 
 
-def from_integers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any, kind: str) -> Any:
+def from_integers(
+    values: NDArray[Any], holes: NDArray[np.bool_], like: "pl.Series", kind: str
+) -> "pl.Series":
     """A column of the dtype of ``like`` from what `integers` gives, missing at ``holes``."""
     return from_numbers(values, holes, like)
 
 
-def from_numbers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any) -> Any:
+def from_numbers(values: NDArray[Any], holes: NDArray[np.bool_], like: "pl.Series") -> "pl.Series":
     """A column of the dtype of ``like`` from numbers or booleans, missing at ``holes``."""
     import polars as pl
 
@@ -136,26 +142,26 @@ def from_numbers(values: NDArray[Any], holes: NDArray[np.bool_], like: Any) -> A
     return _as_like(_with_holes(pl.Series(values), holes), like)
 
 
-def _as_like(series: Any, like: Any) -> Any:
+def _as_like(series: "pl.Series", like: "pl.Series") -> "pl.Series":
     """In the dtype of ``like``; missing is NaN where the first missing cell in fit was."""
     nan = like.dtype.is_float() and like.null_count() < len(like)
     series = series.cast(like.dtype)
     return series.fill_null(np.nan) if nan else series
 
 
-def _with_holes(series: Any, holes: NDArray[np.bool_]) -> Any:
+def _with_holes(series: "pl.Series", holes: NDArray[np.bool_]) -> "pl.Series":
     if not holes.any():
         return series
     return series.zip_with(_series(~holes), series.clear(len(series)))
 
 
-def _series(values: NDArray[Any]) -> Any:
+def _series(values: NDArray[Any]) -> "pl.Series":
     import polars as pl
 
     return pl.Series(values)
 
 
-def level_counts(series: Any) -> tuple[Any, NDArray[np.int64]]:
+def level_counts(series: "pl.Series") -> tuple[Any, NDArray[np.int64]]:
     """The levels seen, in the dtype's order where it has one or else sorted, and their counts."""
     import polars as pl
 
@@ -167,14 +173,14 @@ def level_counts(series: Any) -> tuple[Any, NDArray[np.int64]]:
     return levels, found["count"].to_numpy().astype(np.int64)
 
 
-def is_ordered(series: Any) -> bool:
+def is_ordered(series: "pl.Series") -> bool:
     """Whether a categorical dtype has an order."""
     import polars as pl
 
     return series.dtype == pl.Enum
 
 
-def lookup(series: Any, levels: Any) -> NDArray[np.intp]:
+def lookup(series: "pl.Series", levels: Any) -> NDArray[np.intp]:
     """Position of each cell in ``levels``; -1 for missing and for unseen ones."""
     import polars as pl
 
@@ -187,17 +193,17 @@ def lookup(series: Any, levels: Any) -> NDArray[np.intp]:
     return codes.fill_null(-1).to_numpy()
 
 
-def take(levels: Any, codes: NDArray[np.intp], like: Any) -> Any:
+def take(levels: Any, codes: NDArray[np.intp], like: "pl.Series") -> "pl.Series":
     """A column of the dtype of ``like`` from positions in ``levels``, missing at -1."""
     return _as_like(_with_holes(levels.gather(np.maximum(codes, 0)), codes < 0), like)
 
 
-def nothing(n_rows: int, like: Any) -> Any:
+def nothing(n_rows: int, like: "pl.Series") -> "pl.Series":
     """A column of missing cells."""
     return like.clear(n_rows)
 
 
-def fill(series: Any, holes: NDArray[np.bool_], other: Any) -> Any:
+def fill(series: "pl.Series", holes: NDArray[np.bool_], other: "pl.Series") -> "pl.Series":
     """The column with the cells at ``holes`` taken from ``other``, the rest as it was.
 
     Where its dtype can't hold those, one that holds both.
@@ -206,15 +212,16 @@ def fill(series: Any, holes: NDArray[np.bool_], other: Any) -> Any:
 
     if not holes.any():
         return series
-    if series.dtype == pl.Enum and other.dtype == pl.Enum and series.dtype != other.dtype:
-        theirs, ours = series.dtype.categories.to_list(), other.dtype.categories.to_list()
-        new = [level for level in ours if level not in theirs]
-        dtype = other.dtype if set(theirs) <= set(ours) else pl.Enum(theirs + new)
+    old, new = series.dtype, other.dtype
+    if isinstance(old, pl.Enum) and isinstance(new, pl.Enum) and old != new:
+        theirs, ours = old.categories.to_list(), new.categories.to_list()
+        added = [level for level in ours if level not in theirs]
+        dtype = new if set(theirs) <= set(ours) else pl.Enum(theirs + added)
         series, other = series.cast(dtype), other.cast(dtype)
     return other.alias(series.name).zip_with(_series(holes), series)
 
 
-def frame(columns: list[Any], names: Any, index: Any = None) -> Any:
+def frame(columns: list["pl.Series"], names: Any, index: Any = None) -> "pl.DataFrame":
     """A table of columns."""
     import polars as pl
 

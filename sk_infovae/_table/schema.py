@@ -1,6 +1,6 @@
 """What the columns of a table are, and how such a table is built again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sk_infovae._table.codecs import LIBRARIES, Column, Levels, Numbers, fit_column
+from sk_infovae._table.codecs import LIBRARIES, ColumnCodec, LevelCodec, NumberCodec, fit_column
 from sk_infovae.exceptions import SchemaError
 
-__all__ = ["Levels", "RawColumn", "Schema", "is_frame", "read_columns"]
+__all__ = ["LevelCodec", "RawColumn", "Schema", "is_frame", "read_columns"]
 
 
 @dataclass(frozen=True, eq=False)
 class RawColumn:
     """A column as it came: its name, its kind by dtype, and its cells."""
 
-    name: Any
+    name: Hashable
     kind: str
     series: Any
 
@@ -32,7 +32,7 @@ class Schema:
     ----------
     container : {"numpy", "pandas", "polars"}
         What `decode` returns.
-    columns : tuple of Column
+    columns : tuple of ColumnCodec
     dtype : numpy dtype
         Of the array that `decode` returns where it returns one.
     header : native index
@@ -40,18 +40,18 @@ class Schema:
     """
 
     container: str
-    columns: tuple[Column, ...]
-    dtype: Any
+    columns: tuple[ColumnCodec, ...]
+    dtype: np.dtype
     header: Any = None
 
     @classmethod
     def fit(cls, X: Any, raw: Sequence[RawColumn], likelihoods: Sequence[Any]) -> "Schema":
         """Measure the columns; likelihoods say which are levels, and whether in order."""
         container, series = container_of(X), _native(X, [one.has_levels for one in likelihoods])
-        columns: list[Column] = []
+        columns: list[ColumnCodec] = []
         for one, cells, likelihood in zip(raw, series, likelihoods, strict=True):
             if container == "numpy" and not likelihood.has_levels:
-                columns.append(Numbers(one.name, one.kind, None, container))
+                columns.append(NumberCodec(one.name, one.kind, None, container))
                 continue
             levels, ordered = likelihood.has_levels, likelihood.is_ordered
             columns.append(
@@ -68,14 +68,14 @@ class Schema:
         return np.array([column.kind for column in self.columns], dtype=str)
 
     @property
-    def names(self) -> list[Any]:
+    def names(self) -> list[Hashable]:
         """Name of every column; its position in an array."""
         return [column.name for column in self.columns]
 
     @property
     def has_levels(self) -> NDArray[np.bool_]:
         """Which columns hold levels."""
-        return np.array([isinstance(column, Levels) for column in self.columns], dtype=bool)
+        return np.array([isinstance(column, LevelCodec) for column in self.columns], dtype=bool)
 
     def encode(self, X: Any, handle_unknown: str = "missing") -> Any:
         """Cells of a table, float ndarray or CSR matrix, NaN where missing.
@@ -103,7 +103,7 @@ class Schema:
             if is_frame(X):
                 column.check(series)
             cells = column.encode(series)
-            if handle_unknown == "error" and isinstance(column, Levels):
+            if handle_unknown == "error" and isinstance(column, LevelCodec):
                 column.check_seen(series, cells)
             yield series, cells
 
@@ -119,7 +119,7 @@ class Schema:
             return X
         if is_frame(X):
             return self._from_frame(X)
-        other = [column for column in self.columns if not isinstance(column, Numbers)]
+        other = [column for column in self.columns if not isinstance(column, NumberCodec)]
         if other:
             raise SchemaError(
                 f"Fit saw a DataFrame whose column {other[0].name!r} (dtype {other[0].like.dtype}) "
@@ -134,7 +134,7 @@ class Schema:
             library = LIBRARIES[self.container]
             return self.build([library.from_other(one.series) for one in raw], None)
         for one in raw:
-            if one.kind not in Numbers.reads:
+            if one.kind not in NumberCodec.reads:
                 raise SchemaError(
                     f"Fit saw an array of numbers; column {one.name!r} ({one.series.dtype}) of "
                     "this DataFrame holds none. Pass the kind of table that fit saw."
@@ -156,7 +156,7 @@ class Schema:
 
         Integers are rounded, booleans are True above one half, and neither leaves its dtype's
         range; a column of a DataFrame without negative numbers in fit stays without. Remainders,
-        one or None for each column, are those of `Column.remainder`.
+        one or None for each column, are those of `ColumnCodec.remainder`.
         """
         if self.container == "numpy" and set(self.kinds) == {"float"} and not any(self.has_levels):
             return cells.astype(self.dtype, copy=False)

@@ -89,7 +89,9 @@ class Standardizer:
             has_holes=holes,
         )
 
-    def encode(self, X: Any, dtype: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def encode(
+        self, X: Any, dtype: type[np.floating]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Turn rows of X into the model's units.
 
         Returns

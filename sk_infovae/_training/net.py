@@ -17,6 +17,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from sk_infovae._base.compat import default_generator
 from sk_infovae._model.objective import Terms, keep_models
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import BLOCK_CELLS
@@ -399,7 +400,7 @@ def private_rng(seed: int, device: str):
     devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with ONE_AT_A_TIME, torch.random.fork_rng(devices=devices):
         # torch.manual_seed would walk the stack for each kind of device that is not there.
-        torch.default_generator.manual_seed(seed)
+        default_generator.manual_seed(seed)
         if devices:
             torch.cuda.manual_seed(seed)
         yield

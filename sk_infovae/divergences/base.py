@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from sk_infovae._base.gaussian import Posterior
 from sk_infovae._base.parameters import Parameterized
+from sk_infovae._base.posterior import Posterior
 
 
 class Codes(NamedTuple):

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from numbers import Real
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -157,7 +157,7 @@ def gamma_rule(shape: float, n_nodes: int = 40) -> tuple[tuple[float, float], ..
 KERNELS: dict[str, type[Kernel]] = {"gaussian": GaussianKernel, "imq": InverseMultiquadric}
 
 
-def check_bandwidth(bandwidth: Any) -> float | Tensor:
+def check_bandwidth(bandwidth: object) -> float | Tensor:
     """Return the bandwidth as a float; a tensor, which holds those of K models, as it is.
 
     Raises

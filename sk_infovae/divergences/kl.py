@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sk_infovae._base.gaussian import LOG_2PI, standard_normal_log_density
+from sk_infovae._base.posterior import LOG_2PI, standard_normal_log_density
 from sk_infovae.divergences.base import Codes, Divergence, no_estimate
 
 

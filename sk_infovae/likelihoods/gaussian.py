@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_infovae._base.gaussian import LOG_2PI
+from sk_infovae._base.posterior import LOG_2PI
 from sk_infovae.likelihoods.base import Likelihood
 from sk_infovae.likelihoods.numerics import weighted_sum
 

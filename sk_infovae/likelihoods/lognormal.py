@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sk_infovae._base.gaussian import LOG_2PI
+from sk_infovae._base.posterior import LOG_2PI
 from sk_infovae.likelihoods.base import ConstantModel, Likelihood
 from sk_infovae.likelihoods.numerics import (
     VALUE_LIMIT,

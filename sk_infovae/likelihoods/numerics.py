@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ def bounded_exp(log: Tensor, limit: float) -> Tensor:
     return log.clamp(-limit, limit).exp()
 
 
-def check_floor(owner: object, floor: Any) -> None:
+def check_floor(owner: object, floor: float) -> None:
     """Refuse a floor that would not keep a constant column finite."""
     if not 0 < floor < math.inf:
         raise ValueError(

@@ -1,6 +1,6 @@
 """The product of likelihoods over the columns of a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ class Block(NamedTuple):
     likelihood: Likelihood
     columns: Tensor
     outputs: slice
-    parameters: Any
+    parameters: Mapping[str, Tensor]
 
 
 class ColumnLikelihoods(nn.Module):
@@ -70,7 +70,7 @@ class ColumnLikelihoods(nn.Module):
             columns = getattr(self, f"columns_{k}")
             yield Block(likelihood, columns, outputs, self._parameters_of(k))
 
-    def _parameters_of(self, k: int) -> Any:
+    def _parameters_of(self, k: int) -> Mapping[str, Tensor]:
         """The block's parameters; K models' with an axis for rows, ``(K, 1, n_columns, ...)``."""
         own: Any = self.parameter_dicts[k]
         ndims = self._ndims[k]

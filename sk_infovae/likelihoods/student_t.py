@@ -7,7 +7,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from sk_infovae._base.gaussian import LOG_2PI
+from sk_infovae._base.posterior import LOG_2PI
 from sk_infovae.likelihoods.base import Likelihood
 from sk_infovae.likelihoods.numerics import (
     SHAPE_LIMIT,

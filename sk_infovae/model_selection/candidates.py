@@ -6,11 +6,10 @@ from functools import partial
 from typing import Any
 
 import joblib
-from joblib.parallel import get_active_backend
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils.metaestimators import _safe_split
 
+from sk_infovae._base.compat import _safe_split, get_active_backend
 from sk_infovae._training.ahead import TrainedAhead
 from sk_infovae._training.fitting import FitAhead, prepare_fit
 from sk_infovae._training.hooks import SearchLine

@@ -15,7 +15,7 @@ from gaussian_codes import EXACT, correlation, gaussian_codes, learns, mean_and_
 from sklearn.base import clone
 from torch.func import grad, vmap
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import MMD, Codes
 
 LEARNING = [one for one in EVERY if learns(one)]

@@ -18,7 +18,7 @@ from likelihood_blocks import (
     uniform,
 )
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import Codes
 from sk_infovae.likelihoods import Categorical, ColumnLikelihoods, Ordinal
 

@@ -10,7 +10,7 @@ from gaussian_codes import over_gaussians
 from scipy.integrate import quad
 from scipy.stats import chi2, ncx2
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import KSD, MMD, Codes
 from sk_infovae.divergences.kernels import (
     KERNELS,

@@ -10,7 +10,7 @@ from gaussian_codes import mean_and_error, normals
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import KL, Codes
 
 

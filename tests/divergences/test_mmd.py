@@ -7,7 +7,7 @@ import pytest
 import torch
 from gaussian_codes import EXACT, gaussian_codes, mean_and_error, normals
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import MMD, Codes
 from sk_infovae.divergences.kernels import GaussianKernel, InverseMultiquadric
 

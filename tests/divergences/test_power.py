@@ -10,7 +10,7 @@ import pytest
 import torch
 from gaussian_codes import learns, normals
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae.divergences import DIVERGENCES, KSD, MMD, Codes
 
 D, N, N_NULL = 64, 256, 40

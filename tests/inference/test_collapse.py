@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae._inference.collapse import describe_collapse
 from sk_infovae.exceptions import PosteriorCollapseWarning
 

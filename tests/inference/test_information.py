@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae._inference import information
 from sk_infovae._inference.information import (
     active_dimensions,
     decompose,
     kl_per_dimension,
-    log_density_of_pairs,
+    log_density_under_each,
     log_det_covariance,
     mean_divergence,
     mmd_null_deviation,
@@ -65,7 +65,7 @@ def test_pair_densities_are_those_of_normals():
     posterior, z = some_posterior(), normal(7, 3, seed=5)
     law = torch.distributions.Normal(posterior.mean, torch.exp(0.5 * posterior.log_variance))
     torch.testing.assert_close(
-        log_density_of_pairs(z, posterior), law.log_prob(z[:, None]).sum(-1), rtol=1e-12, atol=0
+        log_density_under_each(z, posterior), law.log_prob(z[:, None]).sum(-1), rtol=1e-12, atol=0
     )
 
 

@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli as BernoulliLaw
 from torch.distributions import Normal, kl_divergence
 from torch.func import grad, jacfwd, vmap
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae._model.inputs import EncoderInputs
 from sk_infovae._model.networks import default_decoder, default_encoder
 from sk_infovae._model.objective import InfoVAELoss, check_weights, coefficients

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from column_samples import frame_of, pandas_columns, polars_columns, same_frame
 
-from sk_infovae._table.codecs import LIBRARIES, Levels, Numbers, Ticks, fit_column
+from sk_infovae._table.codecs import LIBRARIES, LevelCodec, NumberCodec, TickCodec, fit_column
 from sk_infovae.exceptions import SchemaError
 
 SAMPLES = {f"pandas {name}": series for name, series in pandas_columns().items()}
@@ -82,17 +82,19 @@ def test_any_number_becomes_a_cell_of_the_dtype(name):
     column = measured(series)
     cells = np.array([-1e300, -1e30, -0.4, 0.0, 0.6, 1e30, 1e300])
     cells = np.clip(cells, -1e4, 1e4) if "float16" in name else cells
-    if isinstance(column, Numbers) and column.kind == "float":
+    if isinstance(column, NumberCodec) and column.kind == "float":
         cells = np.clip(cells, -1e4, 1e4)
     back = column.decode(cells)
     assert back.dtype == series.dtype or "Null" in name
-    if not isinstance(column, Levels) and "nothing" not in name:
+    if not isinstance(column, LevelCodec) and "nothing" not in name:
         again = column.encode(back)
         assert (np.diff(again) >= 0).all()
 
 
 @pytest.mark.parametrize("remainder", [-1e300, -3.0, 3.0, 1e300])
-@pytest.mark.parametrize("name", [n for n in SAMPLES if isinstance(measured(SAMPLES[n]), Ticks)])
+@pytest.mark.parametrize(
+    "name", [n for n in SAMPLES if isinstance(measured(SAMPLES[n]), TickCodec)]
+)
 def test_a_remainder_never_leaves_the_dtype(name, remainder):
     series = SAMPLES[name]
     column = measured(series)

@@ -19,7 +19,7 @@ from column_samples import (
 from scipy import sparse
 
 from sk_infovae._table import polars_
-from sk_infovae._table.schema import Levels, Schema, container_of, is_frame, read_columns
+from sk_infovae._table.schema import LevelCodec, Schema, container_of, is_frame, read_columns
 from sk_infovae.exceptions import SchemaError
 
 KINDS = {
@@ -373,6 +373,6 @@ def test_one_library_does_without_the_other(library, other):
 def test_levels_keep_no_rows():
     X = pd.DataFrame({"s": ["x", "y"] * 5000})
     (column,) = fitted(X).columns
-    assert isinstance(column, Levels)
+    assert isinstance(column, LevelCodec)
     assert len(column.levels) == 2
     assert len(column.like) == 0

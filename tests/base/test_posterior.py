@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sk_infovae._base.gaussian import standard_normal_log_density
+from sk_infovae._base.posterior import standard_normal_log_density
 
 
 @pytest.mark.parametrize("shape", [(3,), (5, 1), (2, 4, 3)])

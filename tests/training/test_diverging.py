@@ -1,0 +1,121 @@
+"""A loss that turns NaN or explodes."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+from small_fits import optimizer_steps, same_weights, small, weights
+from torch import nn
+
+from sk_infovae.exceptions import TrainingDivergedError
+
+
+class NaNAfter(nn.Module):
+    """An encoder that returns NaN from some training batch on."""
+
+    def __init__(self, n_inputs, n_components, good_batches):
+        super().__init__()
+        self.linear = nn.Linear(n_inputs, 2 * n_components)
+        self.good_batches = good_batches
+        self.n_batches = 0
+
+    def forward(self, x):
+        self.n_batches += self.training
+        return self.linear(x) * (1.0 if self.n_batches <= self.good_batches else torch.nan)
+
+
+class NaNGradient(nn.Module):
+    """An encoder with finite outputs and a gradient that is not: the square root at 0."""
+
+    def __init__(self, n_inputs, n_components):
+        super().__init__()
+        self.linear = nn.Linear(n_inputs, 2 * n_components)
+
+    def forward(self, x):
+        h = self.linear(x)
+        return h + torch.sqrt(h - h)
+
+
+def nan_after(good_batches):
+    return lambda n_inputs, n_components: NaNAfter(n_inputs, n_components, good_batches)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"lr": 1e6},
+        {"lr": 1e6, "early_stopping": False},
+        {"lr": 1e30, "early_stopping": False},
+        {"encoder": nan_after(0)},
+        {"encoder": nan_after(6)},
+        {"encoder": NaNGradient},
+        {"net_params": {"optimizer": torch.optim.SGD}, "lr": 10.0},
+    ],
+    ids=["lr", "no validation", "huge lr", "NaN at once", "NaN later", "NaN gradient", "SGD"],
+)
+def test_divergence_is_an_error_that_says_why(X, params):
+    vae = small(**({"max_epochs": 20} | params))
+    with pytest.raises(
+        TrainingDivergedError, match=r"(?s)diverged in epoch.*lr=.*[Ll]ower lr.*clip"
+    ):
+        vae.fit(X)
+    with pytest.raises(NotFittedError):
+        vae.transform(X)
+    assert not [name for name in vars(vae) if name.endswith("_")]
+
+
+@pytest.mark.parametrize(
+    "params", [{"lr": 1e30}, {"encoder": NaNGradient}], ids=["lr", "NaN gradient"]
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_divergence_in_the_last_step_is_not_silent(X, method, params):
+    vae = small(**params, max_epochs=1, batch_size=500, early_stopping=False)
+    with pytest.raises(TrainingDivergedError):
+        getattr(vae, method)(X)
+    assert not hasattr(vae, "net_")
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_divergence_leaves_the_last_good_model(X, warm_start):
+    vae = small(warm_start=warm_start).fit(X)
+    before, scores, state = vae.transform(X), vae.score_samples(X), dict(vars(vae))
+    kept = weights(vae)
+    steps = optimizer_steps(vae)
+    vae.set_params(lr=1e6, max_epochs=20)
+    with pytest.raises(TrainingDivergedError):
+        vae.fit(X)
+    np.testing.assert_array_equal(vae.transform(X), before)
+    np.testing.assert_array_equal(vae.score_samples(X), scores)
+    assert same_weights(weights(vae), kept)
+    assert optimizer_steps(vae) == steps
+    assert vae.n_iter_ == len(vae.history_) == len(vae.net_.history) == 5
+    vae.set_params(lr=state["lr"], max_epochs=state["max_epochs"])
+    assert vars(vae) == state
+    vae.partial_fit(X)
+    assert vae.n_iter_ == 6
+
+
+def test_divergence_of_partial_fit_leaves_the_last_good_model(X):
+    vae = small(encoder=nan_after(8))
+    vae.partial_fit(X).partial_fit(X)
+    before = vae.transform(X)
+    with pytest.raises(TrainingDivergedError):
+        vae.partial_fit(X)
+    np.testing.assert_array_equal(vae.transform(X), before)
+    assert vae.n_iter_ == 2
+
+
+def test_a_difficult_table_does_not_count_as_divergence():
+    rng = np.random.default_rng(0)
+    X = rng.standard_cauchy(size=(200, 4))
+    vae = small(max_epochs=20).fit(X)
+    assert np.isfinite(vae.transform(X)).all()
+
+
+def test_a_row_far_outside_the_training_rows_is_no_divergence(X):
+    """A column that is constant in training has the smallest noise that there is."""
+    flat = np.column_stack([X, np.zeros(len(X))])
+    held_out = flat.copy()
+    held_out[:, -1] = 500.0
+    vae = small(max_epochs=30, lr=1e-2).fit(flat, X_val=held_out)
+    assert vae.history_[-1]["valid_loss"] > 1e5
