@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sk_infovae._base.gaussian import Posterior
+from sk_infovae._base.posterior import Posterior
 from sk_infovae._training.written_layers import LONE, STACK, Layer
 from sk_infovae.divergences import Codes, Divergence
 from sk_infovae.likelihoods.gaussian import LOG_2PI
