@@ -89,6 +89,16 @@ def test_a_cell_far_outside_in_some_folds_only(size):
     assert_equals_grid_search(estimator, grid, X, cv=3, return_train_score=True)
 
 
+# Seeds
+
+
+def test_seeds_differ_where_no_rows_are_held_out():
+    """The same rows for all, and yet another order and other noise for each seed."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    grid = {"random_state": [0, 1, 2], "early_stopping": [False]}
+    assert_equals_grid_search(small(), grid, X, cv=2)
+
+
 # One clone more
 
 
