@@ -36,7 +36,12 @@ PRIVATE_APIS = {
     "sklearn.utils.validation:_check_feature_names_in": "preprocessing",
     "sklearn.utils.validation:_num_samples": "callbacks",
     "skorch:NeuralNet._set_training": "_training.net _training.loop _training.state",
+    "torch:_foreach_copy_": "_training.flat_adam",
+    "torch:_fused_adam_": "_training.flat_adam",
+    "torch.optim:Optimizer._optimizer_step_post_hooks": "_training.flat_adam",
+    "torch.optim:Optimizer._optimizer_step_pre_hooks": "_training.flat_adam",
     "torch:default_generator": "_training.net",
+    "torch:Tensor._post_accumulate_grad_hooks": "_training.written_out",
     "torch.nn:Module._parameters": "_model.networks",
     "torch._dynamo.eval_frame:OptimizedModule._orig_mod": "_training.net",
 }

@@ -102,9 +102,10 @@ class Standardizer:
             True where a cell was observed; None where all were.
         """
         X = X.toarray() if sparse.issparse(X) else X
-        x = (X - self.centre) / self.scale
-        missing = np.isnan(x)
-        if not missing.any():
+        x = np.subtract(X, self.centre, dtype=np.float64)
+        x /= self.scale
+        missing = None if has_no_nan(x) else np.isnan(x)
+        if missing is None or not missing.any():
             return x.astype(dtype, order="C", copy=False), None
         x = np.where(missing, self.fill, x)
         return x.astype(dtype, order="C", copy=False), np.ascontiguousarray(~missing)
@@ -124,6 +125,12 @@ class Standardizer:
         return per_column.sum() if mask is None else mask @ per_column
 
 
+def has_no_nan(x: NDArray[Any]) -> bool:
+    """A quick look by the sum, which is NaN where any number is; False leaves it open."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return not np.isnan(x.sum())
+
+
 def _measure_dense(
     X: NDArray[Any], lowest: NDArray[np.float64], highest: NDArray[np.float64]
 ) -> tuple[NDArray[Any], ...]:
@@ -132,17 +139,16 @@ def _measure_dense(
     width = max(1, BLOCK_CELLS // X.shape[0])
     for columns in gen_batches(X.shape[1], width):
         block = np.array(X[:, columns], dtype=np.float64, order="C")
+        with np.errstate(invalid="ignore"):
+            low, high = block.min(axis=0), block.max(axis=0)
+        holes = np.isnan(low)
+        if holes.any():
+            low, high = np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0)
+        if (low < lowest[columns]).any() or (high > highest[columns]).any():
+            block = block.clip(lowest[columns], highest[columns])
         with np.errstate(invalid="ignore", over="ignore"):
-            scaler = StandardScaler().fit(block.clip(lowest[columns], highest[columns]))
-        parts.append(
-            (
-                scaler.mean_,
-                scaler.scale_,
-                np.fmin.reduce(block, axis=0),
-                np.fmax.reduce(block, axis=0),
-                np.isnan(block).any(axis=0),
-            )
-        )
+            scaler = StandardScaler().fit(block)
+        parts.append((scaler.mean_, scaler.scale_, low, high, holes))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 

@@ -19,6 +19,8 @@ from skorch.callbacks import (
 )
 from small_fits import optimizer_steps, same_weights, small, table, weights
 
+from sk_infovae.divergences import DIVERGENCES
+
 
 def test_callbacks_of_the_users_own_are_called(X):
     calls = []
@@ -186,6 +188,40 @@ def test_sampler_of_the_users_own(X, missing):
 def test_loader_with_workers_gives_the_same_bits(X):
     with_workers = small(net_params={"iterator_train__num_workers": 2}).fit(X)
     np.testing.assert_array_equal(with_workers.transform(X), small().fit(X).transform(X))
+
+
+class FirstGradients(Callback):
+    """Keeps the gradients of the first step; the log belongs to the class, as fit clones it."""
+
+    log: dict = {}  # noqa: RUF012
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        if not self.log:
+            names = (name.replace("_orig_mod.", "") for name, _ in net.get_all_learnable_params())
+            grads = (p.grad for _, p in named_parameters)
+            self.log.update(
+                (n, g.clone()) for n, g in zip(names, grads, strict=True) if g is not None
+            )
+
+
+@pytest.mark.parametrize("divergence", sorted(DIVERGENCES))
+# torch 2.13's compiler uses parts of torch.jit that torch 2.13 deprecates.
+@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
+def test_gradients_of_a_compiled_network_are_those_of_the_plain_one(X, divergence):
+    """Compilers have dropped backward passes of others' functions: D is left out of compiling."""
+    found = []
+    for compiled in ({}, {"compile": True, "compile__backend": "aot_eager"}):
+        FirstGradients.log = {}
+        net_params = {"callbacks": [FirstGradients()], **compiled}
+        vae = small(divergence=divergence, max_epochs=1, net_params=net_params).fit(X)
+        assert hasattr(vae.net_.module_, "_orig_mod") == bool(compiled)
+        assert not hasattr(vae.net_.criterion_, "_orig_mod")
+        found.append(FirstGradients.log)
+    eager, other = found
+    assert eager.keys() == other.keys()
+    assert len(eager) > 5
+    for name, gradient in eager.items():
+        torch.testing.assert_close(other[name], gradient, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -33,13 +33,12 @@ DIVERGENCES = [
 
 def build(c=4, d=2, hidden=(5, 3), activation="silu", likelihood=None, seed=0, **options):
     """A model whose every parameter is random, some noise far below the floor."""
-    columns = (likelihood or Gaussian(),) * c
     arguments = {"encoder": None, "decoder": None, "hole_columns": (), "has_outliers": False}
+    arguments["likelihoods"] = (likelihood or Gaussian(),) * c
     module = Architecture(
         n_components=d,
         hidden_layer_sizes=hidden,
         activation=activation,
-        likelihoods=columns,
         **arguments | options,
     ).build()
     generator = torch.Generator().manual_seed(seed)
@@ -277,8 +276,7 @@ def test_other_models_are_left_to_autograd(make):
 def test_mixed_tables_and_critics_are_left_to_autograd():
     criterion = InfoVAELoss(0.5, 10.0, MMD())
     for other in (Gaussian(shared=True), Bernoulli()):
-        columns = (Gaussian(), other)
-        mixed = Architecture(2, (5,), "silu", None, None, columns, (), False).build()
+        mixed = build(likelihoods=(Gaussian(), other))
         assert WrittenOut.of(mixed, criterion) is None
     critic = Adversarial().init_parameters(2, torch.Generator())
     assert WrittenOut.of(build(), InfoVAELoss(0.5, 10.0, Adversarial(), critic)) is None
