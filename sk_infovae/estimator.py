@@ -304,11 +304,11 @@ class InfoVAETransformer(
         """Fit, and take over what that gives: the estimator is as it was unless all of it works."""
         ahead = self.__dict__.get("_trained_ahead")
         fitted = fit_table(self, X, X_val, ahead=ahead, **how)
+        if fitted.collapse is not None and ahead is None:  # a search gives one warning for all
+            warn_user(fitted.collapse, PosteriorCollapseWarning)
         for name in FITTED:
             self.__dict__.pop(name, None)
         self.__dict__.update(fitted.attributes)
-        if fitted.collapse is not None and ahead is None:
-            warn_user(fitted.collapse, PosteriorCollapseWarning)
         if fitted.net.interrupted_:
             warn_user(
                 "Training was interrupted; the model stands as epoch "

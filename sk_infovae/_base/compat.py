@@ -40,7 +40,7 @@ PRIVATE_APIS = {
     "torch:_fused_adam_": "_training.flat_adam",
     "torch.optim:Optimizer._optimizer_step_post_hooks": "_training.flat_adam",
     "torch.optim:Optimizer._optimizer_step_pre_hooks": "_training.flat_adam",
-    "torch:default_generator": "_training.net",
+    "torch:default_generator": "_base.seeds",
     "torch:Tensor._post_accumulate_grad_hooks": "_training.written_out",
     "torch.nn:Module._parameters": "_model.networks",
     "torch._dynamo.eval_frame:OptimizedModule._orig_mod": "_training.net",

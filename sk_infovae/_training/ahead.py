@@ -61,7 +61,7 @@ class TrainedAhead:
     Attributes
     ----------
     collapsed : list of str
-        What is dead in the codes of fits that were taken.
+        What is dead in the codes of the search's fits, for one warning.
     """
 
     def __init__(self):

@@ -166,7 +166,10 @@ def fit_table(
     fitted = Fitted(layout, spec.plan, net, names)
     if one_pass or net.interrupted_:
         return fitted
-    return replace(fitted, collapse=collapse_of(layout, net, cells))
+    collapse = collapse_of(layout, net, cells)
+    if ahead is not None and collapse is not None:
+        ahead.collapsed.append(collapse)
+    return replace(fitted, collapse=collapse)
 
 
 def lay_out(

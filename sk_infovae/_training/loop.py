@@ -14,6 +14,7 @@ import torch
 from skorch.helper import predefined_split
 from skorch.history import History
 
+from sk_infovae._base.seeds import private_rng
 from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.objective import stack_losses
 from sk_infovae._training.flat_adam import FlatAdam
@@ -27,7 +28,7 @@ from sk_infovae._training.hooks import (
     optimizer_state,
 )
 from sk_infovae._training.member import Member
-from sk_infovae._training.net import InfoVAENet, private_rng
+from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.rows import Rows, StackedRows
 from sk_infovae._training.training import Training
 from sk_infovae.exceptions import TrainingDivergedError

@@ -5,9 +5,7 @@ One loop serves a lone model and a stack of K. A stack's parameters are ``(K, ..
 in its `Member`.
 """
 
-import threading
 from collections.abc import Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +15,6 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sk_infovae._base.compat import default_generator
 from sk_infovae._model.objective import Terms, keep_models
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import BLOCK_CELLS
@@ -385,25 +382,6 @@ def spread(n_rows: int, most: int) -> Tensor:
 
 def _keep(batch: Batch) -> Batch:
     return batch
-
-
-ONE_AT_A_TIME = threading.RLock()
-
-
-@contextmanager
-def private_rng(seed: int, device: str):
-    """Seed torch's global generators inside, and put them back as they were.
-
-    Initialisation of the networks and dropout draw from them. Threads take turns, or each would
-    draw from the other's seed.
-    """
-    devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with ONE_AT_A_TIME, torch.random.fork_rng(devices=devices):
-        # torch.manual_seed would walk the stack for each kind of device that is not there.
-        default_generator.manual_seed(seed)
-        if devices:
-            torch.cuda.manual_seed(seed)
-        yield
 
 
 def detached_copy(tensors: dict[str, Any]) -> dict[str, Any]:

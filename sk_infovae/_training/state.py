@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from skorch.history import History
 from torch import Tensor
 
+from sk_infovae._base.seeds import private_rng
 from sk_infovae._model.architecture import Architecture
 from sk_infovae._training.hooks import load_optimizer_state, optimizer_state
-from sk_infovae._training.net import InfoVAENet, private_rng
+from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import TrainingPlan, resolve_device
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
+from sk_infovae._base.seeds import private_rng
 from sk_infovae._model.architecture import Architecture
 from sk_infovae._model.layout import TableLayout
 from sk_infovae._model.vae import VAE
-from sk_infovae._training.net import InfoVAENet, private_rng, spread
+from sk_infovae._training.net import InfoVAENet, spread
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, hold_out
 
