@@ -12,6 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import GridSearchCV
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae._training.hooks import optimizer_state
 from sk_infovae.divergences import DIVERGENCES, MMD, Adversarial
 
 TERMS = ("loss", "reconstruction", "kl", "divergence")
@@ -175,7 +176,7 @@ def test_going_on_keeps_the_critic(method, through_pickle):
 
 
 def optimizer_steps(vae):
-    return [int(state["step"]) for state in vae.net_.optimizer_.state.values()]
+    return [int(moments["step"]) for moments in optimizer_state(vae.net_).values()]
 
 
 def test_going_on_in_pieces_is_going_on_from_pickles():

@@ -1,6 +1,6 @@
 """Adam on one flat tensor that holds every parameter."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -155,17 +155,42 @@ class FlatAdam(torch.optim.Adam):
             if grad is None:
                 place.zero_()
 
+    def _begin(self) -> None:
+        """Moments of 0."""
+        state = self.state[self.moved]
+        state["step"] = self.moved.new_zeros((), dtype=torch.float32)
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros(2, *self.moved.shape).to(self.moved)
+
     def _adam(self, rate: float) -> None:
         """One step of torch's Adam at this rate."""
         group, state = self.param_groups[0], self.state[self.moved]
         if not state:
-            state["step"] = self.moved.new_zeros((), dtype=torch.float32)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros(2, *self.moved.shape).to(self.moved)
+            self._begin()
         settings = {name: group[name] for name in ("weight_decay", "eps", "maximize")}
         fused_adam(
             *(self.moved.detach(), self.moved.grad, *(state[name] for name in MOMENTS)),
             **{"lr": rate, "beta1": group["betas"][0], "beta2": group["betas"][1], **settings},
         )
+
+    def moments(self) -> dict[int, dict[str, Tensor]]:
+        """The optimizer's state by number of the parameter, as torch's Adam has it."""
+        state = self.state.get(self.moved)
+        if not state:
+            return {}
+        parts = {n: _split(state[n], self.parameters) for n in MOMENTS if state[n].ndim}
+        steps = {n: state[n] for n in MOMENTS if not state[n].ndim}
+        return {
+            number: {**steps, **{n: part[number] for n, part in parts.items()}}
+            for number in range(len(self.parameters))
+        }
+
+    @torch.no_grad()
+    def load_moments(self, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Take over what `moments` gave of some parameters; the others begin anew."""
+        self._begin()
+        for number, own in self.moments().items():
+            for name, value in moments.get(number, {}).items():
+                own[name].copy_(value)
 
     @torch.no_grad()
     def keep(self, chosen: Sequence[int]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
+from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.net import InfoVAENet, detached_copy
 
 COMPACT = 0.75
@@ -41,22 +42,28 @@ class LastEpoch(Callback):
 
 def optimizer_state(net: InfoVAENet) -> dict[Any, dict[str, Any]]:
     """Copy of the optimizer's moments by parameter number."""
-    state = net.optimizer_.state_dict()["state"]
+    optimizer = net.optimizer_
+    flat = isinstance(optimizer, FlatAdam)
+    state = optimizer.moments() if flat else optimizer.state_dict()["state"]
     return {number: detached_copy(moments) for number, moments in state.items()}
 
 
 def load_optimizer_state(net: InfoVAENet, state: dict[Any, Any]) -> None:
     """Give the optimizer its moments back, and leave its settings (lr, decay) as they are."""
-    parameters = [p for group in net.optimizer_.param_groups for p in group["params"]]
+    optimizer = net.optimizer_
+    flat = isinstance(optimizer, FlatAdam)
+    groups = [optimizer.parameters] if flat else [g["params"] for g in optimizer.param_groups]
+    parameters = [parameter for group in groups for parameter in group]
     # The divergence may have been changed in between, and its parameters with it.
     fits = {
         number: moments
         for number, moments in state.items()
         if number < len(parameters) and _fit(moments, parameters[number])
     }
-    if fits:
-        current = net.optimizer_.state_dict()
-        net.optimizer_.load_state_dict({**current, "state": fits})
+    if fits and flat:
+        optimizer.load_moments(fits)
+    elif fits:
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": fits})
 
 
 def _fit(moments: dict[str, Any], parameter: Tensor) -> bool:

@@ -222,3 +222,22 @@ def test_other_optimizers_go_on_with_some_members_too(kind):
             optimizer.step()
     for p, q in zip(whole, some, strict=True):
         torch.testing.assert_close(p.detach(), q.detach())
+
+
+def test_moments_go_over_by_parameter():
+    """One without any begins anew; the others step as they would have."""
+    one, other = FlatAdam(stack(2), lr=1e-2), FlatAdam(stack(2), lr=1e-2)
+    assert one.moments() == {}
+    generator = torch.Generator().manual_seed(0)
+    give_gradients(one.parameters, copies(one.parameters), generator)
+    one.step()
+    moments = {k: {n: v.clone() for n, v in m.items()} for k, m in one.moments().items()}
+    assert set(moments) == set(range(len(one.parameters)))
+    other.load_moments({k: m for k, m in moments.items() if k})
+    found = other.moments()
+    assert not found[0]["exp_avg"].any()
+    for k in list(moments)[1:]:
+        assert moments[k]["exp_avg"].shape == one.parameters[k].shape
+        assert moments[k].keys() == found[k].keys()
+        assert all(torch.equal(found[k][n], moments[k][n]) for n in moments[k])
+        assert moments[k]["exp_avg"].any()
