@@ -181,7 +181,7 @@ def settle(net: InfoVAENet, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:
     net._written = None
     net.history_, net.earlier = History(epochs), []
     # These may hold rows, or copies of the weights.
-    net.callbacks, net.members_ = [], []
+    net.callbacks, net.members_, net._listening = [], [], {}
     net.callbacks_ = [pair for pair in net.callbacks_ if pair not in hooks]
     net._set_training(False)
     return net
