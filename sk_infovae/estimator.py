@@ -32,11 +32,18 @@ from sk_infovae._model.domain import check_values
 from sk_infovae._model.networks import ACTIVATIONS
 from sk_infovae._table.reading import TableLike, check_table, read_table, to_cpu
 from sk_infovae._table.schema import is_frame
+from sk_infovae._table.texts import left_out_message
 from sk_infovae._training.fitting import FITTED, Fitted, fit_table
 from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae.divergences import DIVERGENCES, Divergence
 from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
+
+NO_SHARE_OF_VARIANCE = (
+    "A share of variance, None and 'mle' (PCA's) have no counterpart here. Start from "
+    "PCA(0.95).fit(X).n_components_, say, or search over n_components by the score with "
+    "InfoVAEGridSearchCV; information(X).active_units counts the dimensions that are used."
+)
 
 
 class InfoVAETransformer(
@@ -87,6 +94,11 @@ class InfoVAETransformer(
         positions, as in `sklearn.ensemble.HistGradientBoostingClassifier`. None allows none.
     handle_unknown : {"missing", "error"}, default="missing"
         What becomes of a category that fit did not see.
+    text_features : {"drop", "error"}, default="drop"
+        What becomes of free text: string columns with more than 50 levels, where most cells hold
+        a string that occurs nowhere else. "drop" leaves them out with a warning: they are missing
+        in ``inverse_transform`` and ``sample``, untouched by ``impute``, and not in the score. A
+        column that ``likelihood`` or ``categorical_features`` names is read as levels.
     hidden_layer_sizes : sequence of int, default=(128, 128)
         Widths of the encoder; the decoder mirrors them and adds a linear skip. Empty for a linear
         encoder and decoder, which is factor analysis for alpha = 0 and lambd = 1.
@@ -173,6 +185,7 @@ class InfoVAETransformer(
         "likelihood": [StrOptions({"auto", *LIKELIHOODS}), Likelihood, dict],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "handle_unknown": [StrOptions({"missing", "error"})],
+        "text_features": [StrOptions({"drop", "error"})],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS)), callable],
         "encoder": [callable, None],
@@ -202,6 +215,7 @@ class InfoVAETransformer(
         likelihood: str | Likelihood | Mapping[Any, str | Likelihood] = "auto",
         categorical_features: str | Sequence[Any] | None = "from_dtype",
         handle_unknown: str = "missing",
+        text_features: str = "drop",
         hidden_layer_sizes: tuple[int, ...] = (128, 128),
         activation: str | Callable[[], torch.nn.Module] = "silu",
         encoder: Callable[[int, int], torch.nn.Module] | None = None,
@@ -227,6 +241,7 @@ class InfoVAETransformer(
         self.likelihood = likelihood
         self.categorical_features = categorical_features
         self.handle_unknown = handle_unknown
+        self.text_features = text_features
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.encoder = encoder
@@ -244,6 +259,15 @@ class InfoVAETransformer(
         self.device = device
         self.verbose = verbose
         self.net_params = net_params
+
+    def _validate_params(self) -> None:
+        """Refuse parameters of the wrong kind; PCA's ways of saying n_components with a mend."""
+        try:
+            super()._validate_params()
+        except ValueError as error:
+            if "'n_components'" not in str(error) or isinstance(self.n_components, Integral):
+                raise
+            raise type(error)(f"{error} {NO_SHARE_OF_VARIANCE}") from None
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -269,7 +293,8 @@ class InfoVAETransformer(
         ValueError
             For infinite values, a single row, or weights outside their region.
         SchemaError
-            For free text, nested cells and other columns that can't be read.
+            For nested cells and other columns that can't be read, and where no column is left
+            beside free text.
         TrainingDivergedError
             When the loss became NaN, infinite or exploded; the estimator is then as it was before.
         """
@@ -304,11 +329,14 @@ class InfoVAETransformer(
         """Fit, and take over what that gives: the estimator is as it was unless all of it works."""
         ahead = self.__dict__.get("_trained_ahead")
         fitted = fit_table(self, X, X_val, ahead=ahead, **how)
+        left_out = fitted.layout.schema.left_out
+        if left_out and ahead is None and fitted.layout is not getattr(self, "_layout", None):
+            warn_user(left_out_message(left_out), UserWarning)
         if fitted.collapse is not None and ahead is None:  # a search gives one warning for all
             warn_user(fitted.collapse, PosteriorCollapseWarning)
         for name in FITTED:
             self.__dict__.pop(name, None)
-        self.__dict__.update(fitted.attributes)
+        self._take_over(fitted)
         if fitted.net.interrupted_:
             warn_user(
                 "Training was interrupted; the model stands as epoch "
@@ -316,6 +344,10 @@ class InfoVAETransformer(
                 ConvergenceWarning,
             )
             raise KeyboardInterrupt
+
+    def _take_over(self, fitted: Fitted) -> None:
+        self.__dict__.update(fitted.attributes)
+        self.noise_variance_ = self._layout.schema.spread(self.noise_variance_)
 
     def transform(self, X: TableLike) -> NDArray[np.float32]:
         """Embed rows: the mean of q(z|x).
@@ -532,4 +564,4 @@ class InfoVAETransformer(
         super().__setstate__({key: state[key] for key in state if key != "_net_state"})
         if described is not None:
             net = rebuild_net(self._layout.architecture, self._plan, described)
-            self.__dict__.update(Fitted(self._layout, self._plan, net, {}).attributes)
+            self._take_over(Fitted(self._layout, self._plan, net, {}))

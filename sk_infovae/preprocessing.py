@@ -10,11 +10,13 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sk_infovae._base.compat import StrOptions, _check_feature_names_in, _fit_context
-from sk_infovae._model.layout import ColumnSpec, choose_likelihoods
+from sk_infovae._base.warn import warn_user
+from sk_infovae._model.layout import ColumnSpec, read_schema
 from sk_infovae._table.features import Indicators, Scaled
-from sk_infovae._table.reading import TableLike, check_table, dtype_of, finite, to_cpu
-from sk_infovae._table.schema import LevelCodec, Schema, is_frame, read_columns
+from sk_infovae._table.reading import TableLike, check_table, dtype_of, to_cpu
+from sk_infovae._table.schema import LevelCodec, is_frame
 from sk_infovae._table.standardizer import Standardizer
+from sk_infovae._table.texts import left_out_message
 
 __all__ = ["TabularPreprocessor"]
 
@@ -47,6 +49,9 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         is 0), NaN where missing.
     handle_unknown : {"missing", "error"}, default="missing"
         What becomes of a level that fit did not see.
+    text_features : {"drop", "error"}, default="drop"
+        What becomes of free text, see `InfoVAETransformer`: "drop" gives it no feature, and
+        inverse_transform returns the column empty.
 
     Attributes
     ----------
@@ -71,6 +76,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "encoding": [StrOptions({"onehot", "ordinal"})],
         "handle_unknown": [StrOptions({"missing", "error"})],
+        "text_features": [StrOptions({"drop", "error"})],
     }
 
     def __init__(
@@ -79,10 +85,12 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         categorical_features: str | Sequence[Any] | None = "from_dtype",
         encoding: str = "onehot",
         handle_unknown: str = "missing",
+        text_features: str = "drop",
     ):
         self.categorical_features = categorical_features
         self.encoding = encoding
         self.handle_unknown = handle_unknown
+        self.text_features = text_features
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: TableLike, y: Any = None) -> Self:
@@ -103,15 +111,17 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         Raises
         ------
         SchemaError
-            For free text, nested cells and other columns that can't be read.
+            For nested cells and other columns that can't be read, and where no column is left
+            beside free text.
         """
         dtype = dtype_of(to_cpu(X))
         X = check_table(self, X, reset=True, accept_sparse=False)
-        raw = read_columns(X, dtype)
-        names, kinds = [one.name for one in raw], [one.kind for one in raw]
-        spec = ColumnSpec(categorical_features=self.categorical_features)
-        likelihoods = choose_likelihoods(spec, names, kinds)
-        self._schema = Schema.fit(X, raw, likelihoods)
+        spec = ColumnSpec(
+            categorical_features=self.categorical_features, text_features=self.text_features
+        )
+        self._schema, likelihoods = read_schema(X, dtype, spec)
+        if self._schema.left_out:
+            warn_user(left_out_message(self._schema.left_out), UserWarning)
         self._features = list(self._measure(X, [one.standardised for one in likelihoods]))
         return self
 
@@ -122,7 +132,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
             if isinstance(column, LevelCodec) and self.encoding == "onehot":
                 yield Indicators(column, bool(np.isnan(cells).any()))
                 continue
-            measured = Standardizer.fit(finite(cells[:, None]), np.array([scaled]))
+            measured = Standardizer.fit(cells[:, None], np.array([scaled]))
             centre, scale = float(measured.centre[0]), float(measured.scale[0])
             yield Scaled.fit(column, series, cells, centre, scale)
 
@@ -144,7 +154,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
         Z = np.empty((X.shape[0], self._n_features_out))
         read = self._schema.read(X, self.handle_unknown)
         for one, place, (series, cells) in zip(self._features, self._places, read, strict=True):
-            Z[:, place] = one.encode(series, finite(cells))
+            Z[:, place] = one.encode(series, cells)
         return Z
 
     def inverse_transform(self, Z: TableLike) -> Any:
@@ -192,7 +202,8 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):
             One for each feature.
         """
         check_is_fitted(self)
-        columns = zip(self._features, _check_feature_names_in(self, input_features), strict=True)
+        given = _check_feature_names_in(self, input_features)
+        columns = zip(self._features, given[self._schema.places], strict=True)
         names = [name for one, column in columns for name in one.names(column)]
         return np.array(names, dtype=object)
 

@@ -11,8 +11,9 @@ from sk_infovae._model.architecture import Architecture, NetworkSpec, resolve_li
 from sk_infovae._model.inputs import FAR
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.reading import TableLike
-from sk_infovae._table.schema import LevelCodec, Schema, read_columns
+from sk_infovae._table.schema import LevelCodec, Schema, container_of, read_columns
 from sk_infovae._table.standardizer import Standardizer
+from sk_infovae._table.texts import find_texts
 from sk_infovae.exceptions import SchemaError
 from sk_infovae.likelihoods import Likelihood
 
@@ -29,6 +30,7 @@ class ColumnSpec:
     likelihood: str | Likelihood | Mapping[Any, str | Likelihood] = "auto"
     categorical_features: Any = "from_dtype"
     handle_unknown: str = "missing"
+    text_features: str = "drop"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +69,7 @@ class TableLayout:
         cells : ndarray or CSR matrix
             The table as numbers.
         """
-        raw = read_columns(X, dtype)
-        names, kinds = [one.name for one in raw], [one.kind for one in raw]
-        likelihoods = choose_likelihoods(columns, names, kinds)
-        schema = Schema.fit(X, raw, likelihoods)
+        schema, likelihoods = read_schema(X, dtype, columns)
         cells = schema.encode(X)
         standardised = [one.standardised for one in likelihoods]
         standardizer = Standardizer.fit(cells, np.array(standardised), schema.has_levels)
@@ -103,10 +102,31 @@ class TableLayout:
         return split_seed(self.seed, SEED_USES.index(use), step)
 
 
+def read_schema(
+    X: TableLike, dtype: np.dtype | None, spec: ColumnSpec
+) -> tuple[Schema, list[Likelihood]]:
+    """The columns of a validated table, and the likelihood of each that has cells."""
+    raw = read_columns(X, dtype)
+    names = [one.name for one in raw]
+    raw = find_texts(raw, container_of(X), wanted_levels(spec, names), spec.text_features)
+    likelihoods = choose_likelihoods(spec, names, [one.kind for one in raw])
+    schema = Schema.fit(X, raw, likelihoods)
+    return schema, [one for one in likelihoods if one is not None]
+
+
+def wanted_levels(spec: ColumnSpec, names: Sequence[Hashable]) -> set[int]:
+    """Positions of the columns that the user names, which so are no free text."""
+    named = spec.likelihood if isinstance(spec.likelihood, Mapping) else {}
+    chosen = chosen_categories(spec.categorical_features, names) or set()
+    return chosen | {j for j, name in enumerate(names) if name in named}
+
+
 def choose_likelihoods(
     spec: ColumnSpec, names: Sequence[Hashable], kinds: Sequence[str]
-) -> tuple[Likelihood, ...]:
+) -> tuple[Likelihood | None, ...]:
     """The likelihood of each column, from ``likelihood`` and ``categorical_features``.
+
+    None for a column of the kind "text", unless the user names it.
 
     Raises
     ------
@@ -125,7 +145,13 @@ def choose_likelihoods(
         "category" if j in chosen and kind not in LEVEL_KINDS else kind
         for j, kind in enumerate(kinds)
     ]
-    return resolve_likelihoods(spec.likelihood, names, kinds)
+    wanted = wanted_levels(spec, names)
+    with_cells = [j for j, kind in enumerate(kinds) if kind != "text" or j in wanted]
+    found: list[Likelihood | None] = [None] * len(kinds)
+    some = [names[j] for j in with_cells], [kinds[j] for j in with_cells]
+    for j, likelihood in zip(with_cells, resolve_likelihoods(spec.likelihood, *some), strict=True):
+        found[j] = likelihood
+    return tuple(found)
 
 
 def chosen_categories(choice: Any, names: Sequence[Hashable]) -> set[int] | None:
@@ -161,12 +187,14 @@ def make_architecture(
     columns: ColumnSpec, networks: NetworkSpec, schema: Schema, standardizer: Standardizer
 ) -> Architecture:
     """The architecture that the estimator's parameters ask for on this table."""
-    chosen = choose_likelihoods(columns, schema.names, schema.kinds.tolist())
+    names, kinds = [one.name for one in schema.every], [one.kind for one in schema.every]
+    chosen = choose_likelihoods(columns, names, kinds)
     likelihoods = tuple(
         likelihood.bind(max(1, len(column.levels)))
         if isinstance(column, LevelCodec)
         else likelihood
-        for likelihood, column in zip(chosen, schema.columns, strict=True)
+        for likelihood, column in zip(chosen, schema.every, strict=True)
+        if likelihood is not None
     )
     standardised = np.array([one.standardised for one in likelihoods], dtype=bool)
     return Architecture(

@@ -27,9 +27,6 @@ GROUPS = {
 EXACT = 2**53
 """Up to here float64 holds every integer."""
 
-MOST_TEXT_LEVELS = 50
-"""A string column with more levels is free text if most cells hold one that occurs once."""
-
 Cells = NDArray[np.float64]
 
 
@@ -281,7 +278,7 @@ def fit_column(
     Raises
     ------
     SchemaError
-        For free text, and for an order that the column does not have.
+        For an order that the column does not have.
     """
     library = LIBRARIES[container]
     like = library.like(series)
@@ -327,14 +324,6 @@ def _levels(name: Hashable, kind: str, series: Any, library: Any, ordered: bool)
             "'categorical'."
         )
     levels, counts = library.level_counts(series)
-    seen_once = (counts == 1).sum()
-    if kind == "string" and len(counts) > MOST_TEXT_LEVELS and seen_once > counts.sum() / 2:
-        raise SchemaError(
-            f"Column {name!r} looks like free text: {len(counts)} different strings, and "
-            f"{seen_once} of its {counts.sum()} cells hold one that occurs nowhere else. Drop it, "
-            "or encode it before (by what it says); if these are categories after all, convert "
-            "it to a categorical dtype."
-        )
     if ordered:
         return levels
     return levels[np.argsort(-counts, kind="stable")]

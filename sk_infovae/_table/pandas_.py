@@ -263,6 +263,10 @@ def take(levels: Any, codes: NDArray[np.intp], like: "pd.Series") -> "pd.Series"
 
 def nothing(n_rows: int, like: "pd.Series") -> "pd.Series":
     """A column of missing cells."""
+    import pandas as pd
+
+    if not len(like):
+        return pd.Series([None] * n_rows, dtype=like.dtype)
     return like.iloc[np.zeros(n_rows, dtype=np.intp)].reset_index(drop=True)
 
 

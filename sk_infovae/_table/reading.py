@@ -4,10 +4,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
+from sk_infovae._table.infinity import finite
 from sk_infovae._table.schema import is_frame
+
+__all__ = [
+    "TableLike", "check_table", "dtype_of", "finite", "read_first", "read_table", "to_cpu",
+]  # fmt: skip
 
 TableLike = Any
 """An ndarray, CSR matrix, CPU torch tensor, list of lists, or pandas or polars DataFrame."""
@@ -37,20 +41,42 @@ def check_table(
                 f"required by {type(estimator).__name__}."
             )
     else:
-        X = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            accept_sparse=accept_sparse,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-        )
+        X = _read_array(estimator, X, reset=reset, accept_sparse=accept_sparse)
+        finite(X, getattr(estimator, "feature_names_in_", None))
     if X.shape[0] < min_rows:
         raise ValueError(
             f"{type(estimator).__name__} needs at least {min_rows} rows here, got "
             f"n_samples={X.shape[0]}. Give it more rows; partial_fit takes one at a time."
         )
     return X
+
+
+def _read_array(estimator: Any, X: Any, **how: Any) -> Any:
+    """An ndarray or CSR matrix of floats, as scikit-learn reads it; what is text is named."""
+    dtypes = [np.float64, np.float32]
+    try:
+        return validate_data(estimator, X, dtype=dtypes, ensure_all_finite=False, **how)
+    except ValueError as error:
+        found = _first_text(X) if "could not convert string" in str(error) else None
+        if found is None:
+            raise
+        raise ValueError(
+            f"{error}: column {found[0]} holds {found[1]!r}. An array must hold numbers: pass a "
+            "DataFrame of pandas or polars, whose columns of strings are read as categories."
+        ) from error
+
+
+def _first_text(X: Any) -> tuple[int, str] | None:
+    """The first column of an array or nested list with a string that is no number."""
+    for j, column in enumerate(np.atleast_2d(np.asarray(X, dtype=object)).T):
+        for cell in column:
+            try:
+                float(cell)
+            except ValueError:
+                return j, str(cell)
+            except TypeError:
+                continue
+    return None
 
 
 def read_first(estimator: Any, X: Any, min_rows: int) -> tuple[Any, Any, Any]:
@@ -79,13 +105,7 @@ def read_table(estimator: Any, layout: Any, X: Any, *, min_rows: int = 1) -> Any
         Cells, NaN where missing.
     """
     X = check_table(estimator, X, min_rows=min_rows)
-    return finite(layout.schema.encode(X, estimator.handle_unknown))
-
-
-def finite(cells: Any) -> Any:
-    """The cells, infinity refused."""
-    assert_all_finite(cells, allow_nan=True, input_name="X")
-    return cells
+    return layout.schema.encode(X, estimator.handle_unknown)
 
 
 def dtype_of(X: Any) -> Any:

@@ -10,29 +10,26 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sk_infovae._table.codecs import LIBRARIES, ColumnCodec, LevelCodec, NumberCodec, fit_column
+from sk_infovae._table.infinity import finite
+from sk_infovae._table.texts import RawColumn, TextColumn
 from sk_infovae.exceptions import SchemaError
 
 __all__ = ["LevelCodec", "RawColumn", "Schema", "is_frame", "read_columns"]
 
 
 @dataclass(frozen=True, eq=False)
-class RawColumn:
-    """A column as it came: its name, its kind by dtype, and its cells."""
-
-    name: Hashable
-    kind: str
-    series: Any
-
-
-@dataclass(frozen=True, eq=False)
 class Schema:
     """The columns seen in fit, and the container that they came in.
+
+    Everything but `build`, `every` and `left_out` speaks of the columns that have cells: free text
+    has none, is passed by on the way in, and comes back empty.
 
     Attributes
     ----------
     container : {"numpy", "pandas", "polars"}
         What `decode` returns.
-    columns : tuple of ColumnCodec
+    every : tuple of ColumnCodec or TextColumn
+        All columns of the table.
     dtype : numpy dtype
         Of the array that `decode` returns where it returns one.
     header : native index
@@ -40,16 +37,24 @@ class Schema:
     """
 
     container: str
-    columns: tuple[ColumnCodec, ...]
+    every: tuple[ColumnCodec | TextColumn, ...]
     dtype: np.dtype
     header: Any = None
 
     @classmethod
     def fit(cls, X: Any, raw: Sequence[RawColumn], likelihoods: Sequence[Any]) -> "Schema":
-        """Measure the columns; likelihoods say which are levels, and whether in order."""
-        container, series = container_of(X), _native(X, [one.has_levels for one in likelihoods])
-        columns: list[ColumnCodec] = []
+        """Measure the columns; likelihoods say which are levels, and whether in order.
+
+        A likelihood is None for a column of the kind "text".
+        """
+        container = container_of(X)
+        series = _native(X, [one is not None and one.has_levels for one in likelihoods])
+        columns: list[ColumnCodec | TextColumn] = []
         for one, cells, likelihood in zip(raw, series, likelihoods, strict=True):
+            if likelihood is None:
+                like = LIBRARIES[container].like(cells)
+                columns.append(TextColumn(one.name, like, container))
+                continue
             if container == "numpy" and not likelihood.has_levels:
                 columns.append(NumberCodec(one.name, one.kind, None, container))
                 continue
@@ -61,6 +66,27 @@ class Schema:
         dtype = np.dtype(np.float32 if float32 else np.float64)
         header = LIBRARIES[container].header(X) if is_frame(X) else None
         return cls(container, tuple(columns), dtype, header)
+
+    @property
+    def columns(self) -> list[ColumnCodec]:
+        """The columns that have cells."""
+        return [column for column in self.every if isinstance(column, ColumnCodec)]
+
+    @property
+    def left_out(self) -> list[Hashable]:
+        """Names of the columns of free text."""
+        return [column.name for column in self.every if isinstance(column, TextColumn)]
+
+    @property
+    def places(self) -> list[int]:
+        """Where the columns that have cells stand in the table."""
+        return [j for j, column in enumerate(self.every) if isinstance(column, ColumnCodec)]
+
+    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A value for each column of the table, NaN where it has no cells."""
+        spread = np.full(len(self.every), np.nan)
+        spread[self.places] = values
+        return spread
 
     @property
     def kinds(self) -> NDArray[np.str_]:
@@ -82,6 +108,8 @@ class Schema:
 
         Raises
         ------
+        ValueError
+            For an infinite cell of a DataFrame (those of an array were refused before).
         SchemaError
             For a column of another kind than in fit; with handle_unknown="error" for a level that
             fit did not see.
@@ -89,7 +117,7 @@ class Schema:
         X = self.as_fitted(X)
         if not (is_frame(X) or self.has_levels.any()):
             return X
-        cells = np.empty(X.shape, dtype=np.float64)
+        cells = np.empty((X.shape[0], len(self.columns)), dtype=np.float64)
         for j, (_, part) in enumerate(self.read(X, handle_unknown)):
             cells[:, j] = part
         return cells
@@ -99,10 +127,11 @@ class Schema:
     ) -> Iterator[tuple[Any, NDArray[np.float64]]]:
         """The columns of a table and their cells, one after the other; as `encode`."""
         X = self.as_fitted(X)
-        for column, series in zip(self.columns, _native(X), strict=True):
+        for column, series in zip(self.columns, self._with_cells(X), strict=True):
             if is_frame(X):
                 column.check(series)
             cells = column.encode(series)
+            finite(cells[:, None], [column.name])
             if handle_unknown == "error" and isinstance(column, LevelCodec):
                 column.check_seen(series, cells)
             yield series, cells
@@ -119,7 +148,7 @@ class Schema:
             return X
         if is_frame(X):
             return self._from_frame(X)
-        other = [column for column in self.columns if not isinstance(column, NumberCodec)]
+        other = [column for column in self.every if not isinstance(column, NumberCodec)]
         if other:
             raise SchemaError(
                 f"Fit saw a DataFrame whose column {other[0].name!r} (dtype {other[0].like.dtype}) "
@@ -132,7 +161,7 @@ class Schema:
         raw = read_columns(X)
         if self.container != "numpy":
             library = LIBRARIES[self.container]
-            return self.build([library.from_other(one.series) for one in raw], None)
+            return self._table([library.from_other(one.series) for one in raw])
         for one in raw:
             if one.kind not in NumberCodec.reads:
                 raise SchemaError(
@@ -142,9 +171,10 @@ class Schema:
         library = LIBRARIES[container_of(X)]
         return np.column_stack([library.floats(one.series) for one in raw])
 
-    def native(self, X: Any) -> Sequence[Any]:
-        """The columns of a table, in the container seen in fit."""
-        return _native(self.as_fitted(X))
+    def _with_cells(self, X: Any) -> Sequence[Any]:
+        """The native columns that have cells."""
+        series = _native(X)
+        return [series[j] for j in self.places]
 
     def decode(
         self,
@@ -171,7 +201,7 @@ class Schema:
         if not is_frame(X):
             return np.isnan(X)
         library = LIBRARIES[container_of(X)]
-        return np.column_stack([library.missing(series) for series in library.columns(X)])
+        return np.column_stack([library.missing(series) for series in self._with_cells(X)])
 
     def fill(
         self, X: Any, holes: NDArray[np.bool_], rows: NDArray[np.intp], cells: NDArray[np.float64]
@@ -189,12 +219,12 @@ class Schema:
             Cells for them.
         """
         if is_frame(X):
-            whole = np.zeros(len(X))
-            filled = []
-            for j, (column, series) in enumerate(zip(self.columns, _native(X), strict=True)):
+            whole, filled = np.zeros(len(X)), list(_native(X))
+            for j, (place, column) in enumerate(zip(self.places, self.columns, strict=True)):
                 whole[rows] = cells[:, j]
-                filled.append(column.library.fill(series, holes[:, j], column.decode(whole)))
-            return self.build(filled, getattr(X, "index", None))
+                decoded = column.decode(whole)
+                filled[place] = column.library.fill(filled[place], holes[:, j], decoded)
+            return self._table(filled, getattr(X, "index", None))
         X, decoded = X.copy(), self.decode(cells)
         if is_frame(decoded):
             decoded = np.column_stack(
@@ -212,10 +242,19 @@ class Schema:
         return X
 
     def build(self, columns: Sequence[Any], index: Any = None) -> Any:
-        """A table of native columns."""
+        """A table of the native columns that have cells; the others are missing in it."""
+        n_rows, with_cells = len(columns[0]), iter(columns)
+        every = [
+            column.empty(n_rows) if isinstance(column, TextColumn) else next(with_cells)
+            for column in self.every
+        ]
+        return self._table(every, index)
+
+    def _table(self, columns: Sequence[Any], index: Any = None) -> Any:
+        """A table of all its native columns."""
         if self.container == "numpy":
             return np.column_stack(columns).astype(self.dtype, copy=False)
-        return self.columns[0].library.frame(list(columns), self.header, index)
+        return LIBRARIES[self.container].frame(list(columns), self.header, index)
 
 
 def is_frame(X: Any) -> bool:

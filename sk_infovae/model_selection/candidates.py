@@ -95,6 +95,11 @@ class CandidateTrainer:
     verbose : bool
         Whether to show a line of progress; one is also shown where an `InfoVAETransformer` is
         verbose itself, in the place of its own.
+
+    Attributes
+    ----------
+    left_out : dict of str
+        Columns of free text that the candidates leave out, as keys.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class CandidateTrainer:
     ):
         self.template, self.X, self.y, self.splits = template, X, y, splits
         self.ahead, self.n_jobs, self.verbose = ahead, n_jobs, verbose
+        self.left_out: dict[Any, None] = {}
         self._tables: dict[Any, Any] = {}
 
     def train(self, grid: Iterable[Mapping[str, Any]]) -> None:
@@ -140,6 +146,7 @@ class CandidateTrainer:
             fit = prepare_fit(vae, *self._table(before, k))
         except Exception:
             return None
+        self.left_out |= dict.fromkeys(fit.layout.schema.left_out)
         if fit.key is None or fit.training.key is None:
             return None
         return Candidate(fit, vae.device, vae.verbose)

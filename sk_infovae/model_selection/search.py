@@ -1,7 +1,7 @@
 """scikit-learn's searches, with the candidates trained together."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from sklearn.base import clone, is_classifier
@@ -9,6 +9,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.utils import indexable
 
 from sk_infovae._base.warn import warn_user
+from sk_infovae._table.texts import left_out_message
 from sk_infovae._training.ahead import TrainedAhead
 from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.model_selection.candidates import CandidateTrainer, find_vae
@@ -45,17 +46,20 @@ class _TrainedTogether:
         """
         self._validate_params()  # type: ignore[attr-defined]
         template, cv, ahead = self.estimator, self.cv, TrainedAhead()
+        left_out: dict[Any, None] = {}
         # One splitter for the whole search, also where cv can be read only once.
         self.cv = check_cv(cv, y, classifier=is_classifier(template))
         self.estimator = _carrying(template, ahead)
-        self._given = (X, y, params, ahead)
+        self._given = (X, y, params, ahead, left_out)
         try:
             super().fit(X, y, **params)  # type: ignore[misc]
         finally:
             ahead.clear()
             self.estimator, self.cv = template, cv
             del self._given
-        _put_down(getattr(self, "best_estimator_", None))
+        left_out |= dict.fromkeys(_put_down(getattr(self, "best_estimator_", None)))
+        if left_out:
+            warn_user(left_out_message(list(left_out)), UserWarning)
         if ahead.collapsed:
             warn_user(_summary(ahead.collapsed), PosteriorCollapseWarning)
         return self
@@ -68,7 +72,7 @@ class _TrainedTogether:
         return state
 
     def _run_search(self, evaluate_candidates: Any, *, callback_ctx: Any = None) -> None:
-        X, y, params, ahead = self._given
+        X, y, params, ahead, left_out = self._given
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         splits = FixedSplits(list(self.cv.split(X, y, **routed.splitter.split)))
@@ -78,9 +82,11 @@ class _TrainedTogether:
             # Parameters of the estimator's fit are for scikit-learn to route.
             if not routed.estimator.fit:
                 shown = self.verbose > 0
-                CandidateTrainer(
+                trainer = CandidateTrainer(
                     self.estimator, X, y, splits.splits, ahead, self.n_jobs, shown
-                ).train(candidates)
+                )
+                trainer.train(candidates)
+                left_out.update(trainer.left_out)
             share = (time.perf_counter() - start) / max(1, len(candidates) * len(splits.splits))
             results = evaluate_candidates(candidates, cv=splits, **kwargs)
             results["mean_fit_time"] += share
@@ -111,11 +117,11 @@ def _carrying(template: Any, ahead: TrainedAhead) -> Any:
     return estimator
 
 
-def _put_down(estimator: Any) -> None:
-    """Let go of what a search laid out."""
+def _put_down(estimator: Any) -> list[Hashable]:
+    """Let go of what a search laid out; the columns that the fit on all rows left out unsaid."""
     vae, _ = find_vae(estimator)
-    if vae is not None:
-        vae.__dict__.pop("_trained_ahead", None)
+    ahead = None if vae is None else vae.__dict__.pop("_trained_ahead", None)
+    return [] if vae is None or ahead is None else vae._layout.schema.left_out
 
 
 def _summary(collapsed: list[str]) -> str:
