@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
@@ -18,8 +19,11 @@ BLOCK_CELLS = 2**21
 FENCE = 30.0
 """Cells more interquartile ranges than this outside the quartiles do not set centre and scale."""
 
+TAILS = {0.25: 0.0, 0.10: 5.0, 0.05: 5.0, 0.01: 5.0}
+"""What a pair of quantiles leaves on each side, in the order tried; the cells needed there."""
+
 FENCE_ROWS, FENCE_CELLS = 50, 2**17
-"""The quartiles are taken of so many cells, evenly spaced, and of so many rows at least."""
+"""The quantiles are taken of so many cells, evenly spaced, and of so many rows at least."""
 
 
 def row_blocks(n_rows: int, n_columns: int, most: int | None = None) -> Iterator[slice]:
@@ -155,14 +159,24 @@ def _measure_dense(
 def _fences(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where each column's cells stop counting: `FENCE` interquartile ranges off the quartiles.
 
-    A column without spread between its quartiles has no fence: what lies outside is its content.
+    Where the quartiles coincide, the first wider pair of quantiles of `TAILS` that differ stands
+    for them, and a multiple of its distance for their range: the one that makes the two equal
+    under a normal distribution. So the part of the cells that can set the scale alone shrinks from
+    a quarter to a hundredth, and rare counts and indicators remain content. Quantiles with hardly
+    a cell beyond them are the extremes themselves and say nothing; a column without such a pair
+    has no fence.
     """
     most = max(FENCE_ROWS, FENCE_CELLS // max(1, X.shape[1]))
     some = X[np.linspace(0, X.shape[0] - 1, min(X.shape[0], most)).astype(int)]
     some = np.sort(some.toarray() if sparse.issparse(some) else some, axis=0).astype(np.float64)
     last = np.maximum((~np.isnan(some)).sum(axis=0) - 1, 0)  # NaN is sorted to the end
-    low, high = (
-        some[np.rint(share * last).astype(int), np.arange(some.shape[1])] for share in (0.25, 0.75)
-    )
-    reach = np.where(high > low, FENCE * (high - low), np.inf)
-    return low - reach, high + reach
+    fences = np.array([[-np.inf], [np.inf]]) * np.ones(X.shape[1])
+    for tail, needed in TAILS.items():
+        low, high = (
+            some[np.rint(share * last).astype(int), np.arange(some.shape[1])]
+            for share in (tail, 1 - tail)
+        )
+        reach = FENCE * (high - low) * norm.ppf(0.25) / norm.ppf(tail)
+        first = np.isinf(fences).all(axis=0) & (high > low) & (tail * last >= needed)
+        fences = np.where(first, [low - reach, high + reach], fences)
+    return fences[0], fences[1]

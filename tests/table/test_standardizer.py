@@ -294,8 +294,99 @@ def test_a_gross_error_does_not_set_the_scale(container):
     np.testing.assert_array_equal(found.scale[others], clean.scale[others])
 
 
-def test_a_column_of_few_values_apart_from_one_has_no_fence():
-    """Most gains are 0: the others are the column's content, not its errors."""
+RARE = {0.3: 0.25, 0.2: 0.1, 0.08: 0.05, 0.03: 0.01}
+"""Part of the cells that differ from 0 on either side, and the quantiles that so differ first."""
+
+
+def spikes(part, n_rows=1000):
+    """Zeros, but for a part of the cells above and the same part below: whole numbers to 9."""
+    X = np.zeros(n_rows)
+    size = round(part * n_rows)
+    X[:size] = 1 + np.arange(size) % 9
+    X[size : 2 * size] = -X[:size]
+    return np.random.default_rng(0).permutation(X)[:, None]
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize(("part", "tail"), RARE.items())
+def test_where_quartiles_coincide_the_next_wider_quantiles_set_the_fence(container, part, tail):
+    """Their distance, times what makes it an interquartile range under a normal distribution."""
+    X = spikes(part)
+    X[3] = 1e9
+    low, high = np.sort(X[:, 0])[np.rint(np.array([tail, 1 - tail]) * 999).astype(int)]
+    fence = high + 30 * (high - low) * norm.ppf(0.25) / norm.ppf(tail)
+    expected = np.minimum(X, fence)
+    found = fit(container(X))
+    np.testing.assert_allclose(found.centre, expected.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.scale, expected.std(axis=0), rtol=1e-12)
+    assert found.high == 1e9
+
+
+def test_under_a_normal_distribution_every_pair_gives_the_same_fence(monkeypatch):
+    """So that the fence does not jump where a column gains a few cells at its centre."""
+    X = norm.ppf((np.arange(20001) + 0.5) / 20001)[:, None]
+    found = []
+    for tail, needed in standardizer.TAILS.items():
+        monkeypatch.setattr(standardizer, "TAILS", {tail: needed})
+        (lowest,), (highest,) = standardizer._fences(X)
+        assert lowest == pytest.approx(-highest, rel=1e-9)
+        found.append(highest - norm.ppf(1 - tail))
+    np.testing.assert_allclose(found, 30 * 2 * norm.ppf(0.75), rtol=1e-3)
+
+
+@given(
+    part=st.sampled_from([0.0, 0.01, 0.02, 0.06, 0.15, 0.3, 0.6]),
+    scale=st.floats(1e-3, 1e3),
+    shift=st.sampled_from([0.0, -5.0, 1e3]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=50, deadline=None)
+def test_fences_move_with_the_units(part, scale, shift, seed):
+    rng = np.random.default_rng(seed)
+    X = np.where(rng.random((800, 1)) < part, rng.exponential(size=(800, 1)), 0.0)
+    for found, expected in zip(
+        standardizer._fences(scale * X + shift), standardizer._fences(X), strict=True
+    ):
+        np.testing.assert_allclose(found, scale * expected + shift, rtol=1e-6, atol=1e-6)
+    mirrored = standardizer._fences(-X[::-1])
+    for found, expected in zip(mirrored, standardizer._fences(X)[::-1], strict=True):
+        np.testing.assert_allclose(found, -expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("rate", [0.002, 0.01, 0.02, 0.1, 0.4])
+@pytest.mark.parametrize("values", ["indicators", "counts"])
+def test_rare_indicators_and_counts_are_content(container, rate, values):
+    """They set the scale as if there were no fence, and stand near: no farther than rate^-1/2."""
+    rng = np.random.default_rng(1)
+    X = rng.poisson(rate, size=(4000, 6)).astype(float)
+    X = np.minimum(X, 1) if values == "indicators" else X
+    found = fit(container(X))
+    np.testing.assert_allclose(found.scale, X.std(axis=0), rtol=1e-9)
+    assert found.reach(np.ones(6, dtype=bool)) < 2 * X.max() * rate**-0.5
+
+
+def test_content_that_few_rows_have_keeps_its_digits_beside_an_error():
+    """3 % of rows hold 1 to 9, one holds a billion: the others still differ by the scale."""
+    X = spikes(0.03)
+    X[3] = 1e9
+    x, _ = fit(X).encode(X, np.float64)
+    rows = np.flatnonzero(np.abs(X[:, 0]) == 9)
+    assert len(rows) > 3
+    assert (np.abs(x[rows, 0]) > 0.3).all()
+
+
+@pytest.mark.parametrize("n_rows", [40, 400])
+def test_too_few_other_values_for_any_pair_leave_no_fence(n_rows):
+    """Four cells can be the column's content, as far as anyone can tell."""
+    X = table(n_rows=n_rows)
+    X[:, 1] = 0.0
+    X[: 4 if n_rows == 40 else 1, 1] = 5000.0
+    np.testing.assert_allclose(fit(X).scale[1], X[:, 1].std(), rtol=1e-12)
+
+
+def test_a_column_of_few_values_apart_from_one_is_content():
+    """Most gains are 0: the others are no errors, however far from 0."""
     X = table(n_rows=400)
     X[:, 1] = 0.0
     X[::10, 1] = 5000.0
