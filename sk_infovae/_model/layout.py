@@ -196,7 +196,8 @@ def make_architecture(
         for likelihood, column in zip(chosen, schema.every, strict=True)
         if likelihood is not None
     )
-    standardised = np.array([one.standardised for one in likelihoods], dtype=bool)
+    with_cells = [chosen[place] for place in schema.places]
+    standardised = np.array([one is not None and one.standardised for one in with_cells])
     return Architecture(
         **vars(networks),
         likelihoods=likelihoods,

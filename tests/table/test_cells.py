@@ -9,6 +9,7 @@ import pytest
 from column_samples import frame_of, pandas_columns, polars_columns, same_frame
 
 from sk_infovae._table.codecs import LIBRARIES, LevelCodec, NumberCodec, TickCodec, fit_column
+from sk_infovae._table.texts import RawColumn, TextColumn, find_texts
 from sk_infovae.exceptions import SchemaError
 
 SAMPLES = {f"pandas {name}": series for name, series in pandas_columns().items()}
@@ -269,25 +270,38 @@ def text_cells(n_once, n_pairs, n_many=0):
     ]
 
 
+def kinds_of(series, wanted=(), text_features="drop"):
+    raw = [RawColumn("a", "int", None), RawColumn("x", "string", series)]
+    container = type(series).__module__.split(".")[0]
+    return [one.kind for one in find_texts(raw, container, wanted, text_features)]
+
+
 @pytest.mark.parametrize("cells", [text_cells(51, 5), text_cells(900, 10)])
-def test_free_text_is_refused(cells):
+def test_free_text_is_known(cells):
     for series in both(cells):
+        assert kinds_of(series) == ["int", "text"]
+        assert kinds_of(series, wanted={1}, text_features="error") == ["int", "string"]
         with pytest.raises(
             SchemaError, match=r"'x' looks like free text: \d+ .*Drop it, or encode"
         ):
-            measured(series)
+            kinds_of(series, text_features="error")
 
 
 @pytest.mark.parametrize("cells", [text_cells(45, 5), text_cells(10, 60)])
 def test_few_or_repeated_strings_are_no_free_text(cells):
     for series in both(cells):
+        assert kinds_of(series) == ["int", "string"]
         assert len(measured(series).levels) > 45
 
 
-def test_a_category_is_never_free_text():
-    cells = text_cells(900, 10)
-    for series in (pd.Series(cells, dtype="category"), pl.Series(cells, dtype=pl.Categorical)):
-        assert len(measured(series).levels) == 910
+def test_a_column_of_free_text_is_empty_in_its_own_dtype():
+    for series in both(["a", "b", None]):
+        for part in (series[:2], series):  # what is missing is known, or not
+            library = LIBRARIES[type(series).__module__.split(".")[0]]
+            column = TextColumn("x", library.like(part), type(series).__module__.split(".")[0])
+            empty = column.empty(4)
+            assert empty.dtype == series.dtype
+            assert library.missing(empty).tolist() == [True] * 4
 
 
 # Times

@@ -419,9 +419,8 @@ def test_a_column_of_another_kind_than_in_fit_is_refused(build):
             numbers.transform(build(X.assign(**{name: cells})))
 
 
-def test_free_text_and_nested_cells_are_refused():
-    notes = [f"note {k}" for k in range(60)]
-    for column in (notes, [[1]] * 60, [{"a": 1}] * 60):
+def test_nested_cells_are_refused():
+    for column in ([[1]] * 60, [{"a": 1}] * 60):
         for library in (pd, pl):
             X = library.DataFrame({"age": np.arange(60.0), "bad": column})
             with pytest.raises(SchemaError, match=r"'bad'.*[Dd]rop"):
