@@ -51,10 +51,15 @@ def of_sklearn():
         yield name, lambda name=name: getattr(datasets, f"load_{name}")(as_frame=True).frame
 
 
+def _read_any(file):
+    """A CSV file with whatever stands between its cells."""
+    return pd.read_csv(file, sep=None, engine="python")
+
+
 def of_statsmodels():
     """Each module of statsmodels.datasets."""
     for file in sorted((folder_of("statsmodels") / "datasets").glob("*/*.csv")):
-        yield f"{file.parent.name}_{file.stem}", lambda file=file: pd.read_csv(file)
+        yield f"{file.parent.name}_{file.stem}", lambda file=file: _read_any(file)
 
 
 def of_vega():
