@@ -31,11 +31,11 @@ class Fitted:
 
     @property
     def is_discrete(self):
-        return all(kinds.FAMILIES[one] != kinds.REAL for one in self.families)
+        return all(kinds.FAMILIES.get(one) != kinds.REAL for one in self.families)
 
     @property
     def of_levels(self):
-        return np.array([kinds.FAMILIES[one] == kinds.OF_LEVELS for one in self.families])
+        return np.array([kinds.FAMILIES.get(one) == kinds.OF_LEVELS for one in self.families])
 
 
 def columns_of(X):
@@ -71,9 +71,18 @@ def assert_same_kind(found, fitted, n_rows):
         assert found.dtype == X.dtype
 
 
+def assert_empty(found, fitted):
+    """Free text is missing, every cell of it."""
+    for column, family in zip(columns_of(found), fitted.families, strict=True):
+        if family == kinds.LEFT_OUT:
+            assert set(column) == {None}
+
+
 def assert_plausible(found, fitted, *, within=True):
     """No cell missing and none infinite; levels that were seen; numbers within what was seen."""
     for j, (column, known) in enumerate(zip(columns_of(found), seen(fitted), strict=True)):
+        if fitted.families[j] == kinds.LEFT_OUT:
+            continue
         assert None not in column
         if fitted.of_levels[j]:
             assert set(column) <= set(known)
@@ -114,6 +123,7 @@ def check_inverse_transform(fitted):
     back = fitted.model.inverse_transform(Z)
     assert_same_kind(back, fitted, fitted.case.n_rows)
     assert_plausible(back, fitted, within=False)
+    assert_empty(back, fitted)
     if isinstance(fitted.X, pd.DataFrame):
         assert back.index.equals(fitted.X.index)
 
@@ -150,6 +160,7 @@ def check_sample(fitted):
     drawn = fitted.vae.sample(N_SAMPLES, random_state=0)
     assert_same_kind(drawn, fitted, N_SAMPLES)
     assert_plausible(drawn, fitted)
+    assert_empty(drawn, fitted)
     again = fitted.vae.sample(N_SAMPLES, random_state=0)
     assert columns_of(again) == columns_of(drawn)
 
@@ -164,7 +175,10 @@ def _check_filled(filled, fitted):
         assert filled.dtype == X.dtype
     like = fitted if not sparse.issparse(X) else _Dense(X)
     assert_same_kind(dense, like, fitted.case.n_rows)
-    for new, old in zip(columns_of(dense), columns_of(X), strict=True):
+    for new, old, family in zip(columns_of(dense), columns_of(X), fitted.families, strict=True):
+        if family == kinds.LEFT_OUT:
+            assert new == old
+            continue
         assert None not in new
         assert [a for a, b in zip(new, old, strict=True) if b is not None and a != b] == []
     assert_plausible(dense, fitted, within=False)
@@ -285,7 +299,8 @@ def check_neg_reconstruction_error(fitted):
 def check_reconstruction_r2(fitted):
     """It needs a column of numbers or booleans with two observed cells."""
     counts = np.array([len(column) for column in seen(fitted)])
-    if not (~fitted.of_levels & (counts >= 2)).any():
+    left_out = np.array([one == kinds.LEFT_OUT for one in fitted.families])
+    if not (~fitted.of_levels & ~left_out & (counts >= 2)).any():
         with pytest.raises(ValueError, match="No column of X can be compared"):
             metrics.reconstruction_r2(fitted.model, fitted.X)
         return

@@ -36,6 +36,9 @@ FAMILIES = {
 }
 """Density, probability of numbers, probability of levels."""
 
+LEFT_OUT = "left out"
+"""In the place of a family, for free text that nobody asks for."""
+
 ALLOWED = {
     "lognormal": {"positive", "counts"},
     "bernoulli": {"grey", "binary"},
@@ -56,6 +59,7 @@ COLUMNS = {
     "flag": ("flag",),
     "when": ("when",),
     "rooms": ("rooms",),
+    "notes": ("note", "x0", "flag"),
 }
 FACTORS = {
     "container": ("float64", "float32", "csr", "pandas", "polars"),
@@ -98,12 +102,14 @@ class Case(NamedTuple):
 
     @property
     def n_rows(self):
+        if self.columns == "notes":  # fewer are levels
+            return 80
         return 2 if self.rows == "2" else N_ROWS
 
 
 def kind_of(name):
     """What a column holds by its dtype: numbers, or as its name says."""
-    return name if name in ("text", "town", "grade", "flag", "when") else "number"
+    return name if name in ("text", "town", "grade", "flag", "when", "note") else "number"
 
 
 def values_of(case, j):
@@ -115,6 +121,8 @@ def values_of(case, j):
 def family_of(case, j):
     """The likelihood that the documentation gives a column."""
     name = COLUMNS[case.columns][j]
+    if name == "note" and case.categorical_features != "first":
+        return LEFT_OUT
     chosen = case.likelihood if case.likelihood != "by column" else _by_column(case).get(j, "auto")
     if chosen != "auto":
         return chosen
@@ -129,6 +137,8 @@ def _by_column(case):
     found = {}
     names = COLUMNS[case.columns]
     for j, name in enumerate(names if len(names) == 1 else names[:-1]):
+        if name == "note":
+            continue
         fixed = {"text": "categorical", "town": "categorical", "grade": "ordinal"}
         fixed |= {"when": "student_t", "flag": "poisson"}
         if name in fixed:
@@ -152,11 +162,13 @@ def refusals(case):
 def _refusal_of(case, j):
     """The error that is owed for one column."""
     kind, family = kind_of(COLUMNS[case.columns][j]), family_of(case, j)
+    if family == LEFT_OUT:
+        return None
     of_levels, chosen = FAMILIES[family] == OF_LEVELS, case.categorical_features == "first"
     if case.categorical_features is None and kind in ("text", "town", "grade"):
         return SchemaError
     if of_levels:
-        without_order = family == "ordinal" and kind in ("text", "town")
+        without_order = family == "ordinal" and kind in ("text", "town", "note")
         return SchemaError if without_order or case.container == "csr" else None
     if kind in ("text", "town", "grade") or (chosen and j == 0):
         return ValueError
@@ -207,6 +219,8 @@ def _cells(case, j, rng):
     n, name = case.n_rows, COLUMNS[case.columns][j]
     if name in ("text", "town"):
         return [["north", "süd", "", "west"][k % 4] for k in rng.permutation(n)]
+    if name == "note":
+        return [f"note {k}" for k in rng.permutation(n)]
     if name == "grade":
         return [["low", "mid", "high"][k % 3] for k in rng.permutation(n)]
     if name == "flag":
@@ -238,6 +252,7 @@ def _holes(case):
 def _pandas_series(name, cells, holes):
     kinds = {
         "text": "str",
+        "note": "str",
         "town": pd.CategoricalDtype(["north", "süd", "", "west", "nowhere"]),
         "grade": pd.CategoricalDtype(["low", "mid", "high"], ordered=True),
         "flag": "boolean" if holes.any() else "bool",
@@ -253,6 +268,7 @@ def _pandas_series(name, cells, holes):
 def _polars_series(name, cells, holes):
     kinds = {
         "text": pl.String,
+        "note": pl.String,
         "town": pl.Categorical,
         "grade": pl.Enum(["low", "mid", "high"]),
         "flag": pl.Boolean,
@@ -314,7 +330,9 @@ def exists(case):
     names = COLUMNS[case.columns]
     if not case.is_frame and case.columns not in ("one", "many"):
         return False
-    varies = case.columns in ("one", "many", "mixed") or case.values == VALUES[0]
+    if case.columns == "notes" and case.rows == "2":
+        return False
+    varies = case.columns in ("one", "many", "mixed", "notes") or case.values == VALUES[0]
     has_numbers = any(kind_of(name) == "number" for name in names)
     return varies and (has_numbers or case.rows != "one far")
 

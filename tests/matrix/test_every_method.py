@@ -15,6 +15,8 @@ from sk_infovae import InfoVAETransformer, metrics
 from sk_infovae.exceptions import TrainingDivergedError
 from sk_infovae.likelihoods import LIKELIHOODS
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*free text:UserWarning")
+
 PARTS = 8
 PAIRS, REFUSED = cases(2, refused=False), cases(2, refused=True)
 

@@ -49,6 +49,7 @@ ANYWHERE = {
     "validation_fraction": [0.02, 0.2, 0.5],
     "early_stopping": [True, False],
     "handle_unknown": ["missing", "error"],
+    "text_features": ["drop", "error"],
     "warm_start": [True, False],
     "encoder": [None, thin_encoder, partial(thin_encoder, width=2)],
     "decoder": [None, thin_decoder],
