@@ -15,10 +15,11 @@ in a sample tells what the weights w = p(x, z) / q(z) miss (control variate; Owe
     \qquad \beta = \mathrm{cov}(w / \bar w, g / q) / \mathrm{var}(g / q)
 
 It is exact for a linear decoder with Gaussian noise, where g is the posterior itself. And a row
-takes draws in rounds, each of which doubles them, until its own error is small (`TOLERANCE`).
+takes draws in rounds until its own error is small (`TOLERANCE`).
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,11 +36,14 @@ from sk_infovae._model.vae import VAE
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import Standardizer
 
-FIRST_ROUND = 64
-"""Draws of every row, as long as it may have so many."""
+ROUND = 64
+"""Draws that a row takes before it looks at its error again."""
 
 TOLERANCE = 2.0
-"""A row is done once the variance of its estimate is at most this / the draws that it may have."""
+"""A row is done once the variance of its log p(x) is at most this / the draws that it may have.
+
+So an effective sample size of a third of them would leave it. More draws allowed are less error.
+"""
 
 FEWEST_FOR_CONTROL = 32
 """Of fewer draws, a regression says nothing."""
@@ -50,11 +54,11 @@ LARGEST_CORRECTION = 0.5
 DRAW_CELLS = 2**18
 """Cells of the largest tensor over draws (2 MiB in float64): it stays in the cache."""
 
-ROW_CELLS = 2**20
+ROW_CELLS = 2**21
 """Cells of the largest tensor over rows, with some for each latent dimension."""
 
-CELLS_A_ROW = 64
-"""Copies of a row's outputs that must fit at least: an estimated Fisher information has so many."""
+COPIES_OF_A_ROW = 64
+"""Copies of a row's outputs that must fit at least: an estimated Fisher information makes them."""
 
 
 class Evidence(NamedTuple):
@@ -101,12 +105,12 @@ def share_out(noise: Tensor, n_parts: int) -> list[Tensor]:
 
 
 def rounds(noise: Tensor, n_parts: int) -> Iterator[list[Tensor]]:
-    """Noise for the first draws, then for as many again, and so on; no point twice."""
+    """The noise of one round after another, each of them shared out in the same way."""
     shares, n_draws = share_out(noise, n_parts), len(noise)
-    start, stop = 0, min(FIRST_ROUND, n_draws)
-    while start < n_draws:
-        yield [share[len(share) * start // n_draws : len(share) * stop // n_draws] for share in shares]
-        start, stop = stop, min(2 * stop, n_draws)
+    stops = [*range(ROUND, n_draws, ROUND), n_draws]
+    for start, stop in itertools.pairwise([0, *stops]):
+        ends = [(len(share) * start // n_draws, len(share) * stop // n_draws) for share in shares]
+        yield [share[first:last] for share, (first, last) in zip(shares, ends, strict=True)]
 
 
 def draw(
@@ -210,7 +214,8 @@ def log_evidence(
 
 def widest(module: VAE) -> int:
     """Numbers that a draw of z takes at most, in a layer or as outputs."""
-    return max([module.likelihood.widest, *(p.shape[0] for p in module.decoder.parameters() if p.ndim)])
+    widths = [p.shape[0] for p in module.decoder.parameters() if p.ndim]
+    return max([module.likelihood.widest, *widths])
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,12 +244,23 @@ class Sampler:
 
     def chunks(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         """Rows of X that fit into `ROW_CELLS`, in the model's units and on its device."""
-        cells_a_row = widest(self.module) * max(CELLS_A_ROW, self.noise.shape[1])
-        size = max(1, ROW_CELLS // cells_a_row)
-        for rows in gen_batches(X.shape[0], size):
+        n_draws, d = self.noise.shape
+        cells_a_row = max(max(widest(self.module), d) * max(COPIES_OF_A_ROW, d), n_draws)
+        for rows in gen_batches(X.shape[0], max(1, ROW_CELLS // cells_a_row)):
             x, mask = self.standardizer.encode(X[rows], np.float64)
             observed = None if mask is None else torch.from_numpy(mask).to(self.noise)
             yield rows, torch.from_numpy(x).to(self.noise), observed
+
+    def draws(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """All draws of a few rows at a time with their weights, as `weighted_draws` has them."""
+        size = max(1, DRAW_CELLS // (widest(self.module) * len(self.noise)))
+        for rows, x, mask in self.chunks(X):
+            proposal = propose(self.module, x, mask, self.refine)
+            shares = share_out(self.noise, len(proposal.parts()))
+            for some in gen_batches(len(x), size):
+                part = Rows(x, mask).at(some)
+                z, weights, _ = draw(self.module, part, proposal.at(some), shares)
+                yield slice(rows.start + some.start, rows.start + some.stop), z, weights
 
 
 def score_rows(sampler: Sampler, X: CellTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,7 +10,8 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._inference.evidence import GaussianProposal, curvature, log_joint, sobol_normal
+from sk_infovae._inference.evidence import ROUND, sobol_normal
+from sk_infovae._inference.proposal import GaussianProposal, curvature, log_joint
 
 
 def with_seed(vae, seed):
@@ -146,7 +147,8 @@ def test_effective_sample_size(curved):
     assert ess.shape == scores.shape
     assert (ess >= 1 - 1e-9).all()
     assert (ess <= vae.n_importance_samples + 1e-6).all()
-    assert np.median(ess) > 0.2 * vae.n_importance_samples
+    # Of the draws that a row took, which are fewer where few do.
+    assert np.median(ess) > 0.3 * ROUND
 
 
 def test_proposal_from_the_decoder_beats_the_encoder_alone(cancer):
