@@ -206,6 +206,8 @@ def log_evidence(
         for whole, part in zip(found, now, strict=True):
             whole[live] = part
         keep = now.error.square() > TOLERANCE / len(noise)
+        if proposal.fitted is None:
+            keep[:] = True  # A narrow q(z|x) does not see what it misses.
         live, weights = live[keep], weights.at(keep)
         if not len(live):
             break
