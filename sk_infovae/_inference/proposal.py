@@ -19,7 +19,7 @@ from sk_infovae._model.vae import VAE
 GAUSS_NEWTON_STEPS = 12
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.0625)
 PROMISE = 1e-2
-"""A full step that promises fewer nats is taken unseen: it leads about a tenth of a deviation away."""
+"""A full step that promises fewer nats is taken unseen: at most a seventh of a deviation far."""
 
 
 class Rows(NamedTuple):

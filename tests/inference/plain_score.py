@@ -59,10 +59,14 @@ def plain_score(vae, X, n_draws, seed=0):
             own = encoder_proposal(q).precision_factor[0]
             laws = [
                 torch.distributions.MultivariateNormal(q.mean[0], precision_matrix=own @ own.T),
-                torch.distributions.MultivariateNormal(mean[0], precision_matrix=precision[0] / 1.5),
+                torch.distributions.MultivariateNormal(
+                    mean[0], precision_matrix=precision[0] / 1.5
+                ),
             ]
             noise = torch.randn(2, n_draws // 2, mean.shape[-1], generator=generator).double()
-            z = torch.cat([law.loc + e @ law.scale_tril.T for law, e in zip(laws, noise, strict=True)])
+            z = torch.cat(
+                [law.loc + e @ law.scale_tril.T for law, e in zip(laws, noise, strict=True)]
+            )
             density = torch.stack([law.log_prob(z) for law in laws]).logsumexp(0) - math.log(2)
             weights = log_joint(sampler.module, z, x, mask) - density
             offset = jacobian if jacobian.ndim == 0 else jacobian[i]

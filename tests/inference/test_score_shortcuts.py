@@ -15,8 +15,8 @@ from sk_infovae import InfoVAETransformer
 from sk_infovae._inference import evidence, proposal
 from sk_infovae._inference.evidence import (
     ROUND,
-    TOLERANCE,
     Weights,
+    draw,
     estimate,
     log_evidence,
     rounds,
@@ -26,7 +26,16 @@ from sk_infovae._inference.evidence import (
     weighted_draws,
 )
 from sk_infovae._inference.jacobian import is_perceptron, outputs_and_jacobian, torch_jacobian
-from sk_infovae._inference.proposal import PROMISE, curvature, find_mode
+from sk_infovae._inference.proposal import (
+    PROMISE,
+    STEP_LENGTHS,
+    Rows,
+    climb,
+    curvature,
+    find_mode,
+    log_joint,
+    propose,
+)
 from sk_infovae._model.networks import ACTIVATIONS, default_decoder
 from sk_infovae.datasets import make_mixed_table
 
@@ -145,6 +154,27 @@ def test_precision_is_that_of_the_place_before_the_last_step(fitted):
     assert ratio.log().abs().median() < 0.05
 
 
+def test_a_climbing_row_never_falls(fitted):
+    """From steps ten times too long it goes the longest part that leads higher, or stays."""
+    vae, X = fitted
+    module, x, mask = encoded_rows(vae, X[:60])
+    with torch.no_grad():
+        start = torch.zeros_like(module.encode(x, mask).mean)
+        gradient, precision = curvature(module, start, x, mask)
+        step = 10 * torch.linalg.solve(precision, gradient[..., None])[..., 0]
+        before = log_joint(module, start, x, mask)
+        z, height, moved = climb(module, start, step, before, Rows(x, mask))
+        heights = [log_joint(module, start + t * step, x, mask) for t in STEP_LENGTHS]
+    torch.testing.assert_close(height, log_joint(module, z, x, mask).detach())
+    assert (height[moved] > before[moved]).all()
+    assert (z[~moved] == start[~moved]).all()
+    higher = torch.stack([one > before for one in heights])
+    assert (moved == higher.any(0)).all()
+    length = torch.tensor(STEP_LENGTHS, dtype=z.dtype)[higher.int().argmax(0)]
+    expected = start + length[:, None] * step
+    torch.testing.assert_close(z[moved], expected[moved])
+
+
 def test_a_row_finds_its_mode_alone_as_in_company(fitted):
     vae, X = fitted
     module, x, mask = encoded_rows(vae, X[:30])
@@ -200,9 +230,47 @@ def test_a_row_stops_by_its_own_error_only(fitted):
             alone = log_evidence(module, x[one], None if mask is None else mask[one], noise)
             for mine, theirs in zip(alone, together, strict=True):
                 torch.testing.assert_close(mine, theirs[one], rtol=1e-6, atol=1e-8)
-    done = together.error.square() <= TOLERANCE / 512
-    assert (together.effective_sample_size[~done] <= 512).all()
+
+
+def test_rows_that_are_not_sure_take_all_draws(fitted, monkeypatch):
+    """Unsure is a variance above 2 / 512, what an effective sample size of a third leaves."""
+    vae, X = fitted
+    module, x, mask = encoded_rows(vae, X[:60])
+    noise = sobol_normal(512, vae.n_components, 0)
+    with torch.no_grad():
+        found = log_evidence(module, x, mask, noise)
+        monkeypatch.setattr(evidence, "TOLERANCE", 0.0)
+        whole = log_evidence(module, x, mask, noise)
+    done = found.error.square() <= 2 / 512
     assert done.double().mean() > 0.2
+    torch.testing.assert_close(
+        found.log_likelihood[~done], whole.log_likelihood[~done], rtol=1e-7, atol=1e-8
+    )
+    assert (found.effective_sample_size[done] < whole.effective_sample_size[done]).any()
+
+
+@pytest.mark.parametrize("n_draws", [64, 66, 512])
+def test_draws_are_weighed_by_the_density_of_the_mixture(fitted, n_draws):
+    """Each part counts by its share of the draws."""
+    vae, X = fitted
+    module, x, mask = encoded_rows(vae, X[:10])
+    with torch.no_grad():
+        proposed = propose(module, x, mask, True)
+        shares = share_out(sobol_normal(n_draws, vae.n_components, 0), 2)
+        z, log_weight, mixture = draw(module, Rows(x, mask), proposed, shares)
+        among = None if mask is None else mask[:, None]
+        joint = log_joint(module, z, x[:, None], among)
+    own = n_draws // 4
+    assert [len(share) for share in shares] == [own, n_draws - own]
+    for i in range(10):
+        density = 0.0
+        for part, count in zip(proposed.parts(), (own, n_draws - own), strict=True):
+            precision = part.precision_factor[i] @ part.precision_factor[i].T
+            law = torch.distributions.MultivariateNormal(part.mean[i], precision_matrix=precision)
+            density = density + count / n_draws * law.log_prob(z[i]).exp()
+        assert isinstance(density, torch.Tensor)
+        torch.testing.assert_close(mixture[i], density.log(), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(log_weight, joint - mixture)
 
 
 def test_chunks_change_nothing(fitted, monkeypatch):
