@@ -127,7 +127,8 @@ class InfoVAETransformer(
     tol : float, default=1e-3
         What counts as better, in nats per sample.
     n_importance_samples : int, default=512
-        Draws for the score, a power of 2 for the least error.
+        Most draws of a row for the score, and all for impute, a power of 2 for the least error. A
+        row takes fewer where these tell its score well enough; more allow a smaller error.
     warm_start : bool, default=False
         Whether fit goes on from the fitted weights, optimizer state and scaling.
     random_state : int, RandomState or None, default=None
@@ -485,7 +486,8 @@ class InfoVAETransformer(
             and categories. The noise of the estimate is
             the same for all rows, and fixed by fit.
         ess : ndarray of shape (n_samples,), float64
-            Of n_importance_samples draws, how many count. Only with return_ess.
+            Of the draws that a row took, n_importance_samples at most, how many count. Only with
+            return_ess.
         """
         check_is_fitted(self)
         X = read_table(self, self._layout, X)

@@ -1,18 +1,26 @@
-"""log p(x) by importance sampling with a proposal from the decoder.
+r"""log p(x) by importance sampling with a proposal from the decoder.
 
 Draws from the encoder's q(z|x) alone are not enough: for alpha > 0 it is narrower than p(z|x) and
-the bound collapses. So half of the draws come from a Gaussian fitted to the posterior p(z|x) of
-the *decoder*: its mode m, found by damped Gauss-Newton steps from the encoder's mean, and the
-covariance c^2 (I + J' F J)^-1, where J is the decoder's Jacobian at m, F the likelihood's Fisher
-information and c^2 = 1 + 1 / sqrt(d) widens the tails. Both halves are weighted by the mixture's
-density (balance heuristic, Veach and Guibas 1995), which bounds the weights by those of the better
-half. For a linear decoder with Gaussian noise the fitted Gaussian is the posterior itself.
+the bound collapses. So three of four draws come from a Gaussian g fitted to the *decoder's*
+posterior (see `proposal`), with wider tails. Both parts are weighted by the mixture's density q
+(balance heuristic, Veach and Guibas 1995), which bounds the weights by a multiple of those of the
+better part.
+
+Two things keep the draws few. g is a density, so that g(z) / q(z) has mean 1, and what it misses
+in a sample tells what the weights w = p(x, z) / q(z) miss (control variate; Owen and Zhou 2000):
+
+.. math::
+
+    \hat p(x) = \bar w \left(1 - \beta \, \overline{(g / q - 1)}\right),
+    \qquad \beta = \mathrm{cov}(w / \bar w, g / q) / \mathrm{var}(g / q)
+
+It is exact for a linear decoder with Gaussian noise, where g is the posterior itself. And a row
+takes draws in rounds until its own error is small (`TOLERANCE`).
 """
 
 import copy
+import itertools
 import math
-import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,48 +31,57 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from sk_infovae._base.posterior import Posterior, standard_normal_log_density
+from sk_infovae._inference.proposal import Proposal, Rows, is_differentiable, log_joint, propose
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import Standardizer
 
-GAUSS_NEWTON_STEPS = 12
-STEP_LENGTHS = (1.0, 0.5, 0.25, 0.0625)
-PROMISE = 1e-6
-FORWARD_MODE = threading.Lock()
-"""torch keeps one level of forward-mode derivatives for all threads."""
+ROUND = 64
+"""Draws that a row takes before it looks at its error again."""
 
-DRAW_CELLS = 2**22
-"""Cells of the largest tensor that a chunk of rows may make (32 MiB in float64)."""
+TOLERANCE = 2.0
+"""A row is done once the variance of its log p(x) is at most this / the draws that it may have.
+
+So an effective sample size of a third of them would leave it. More draws allowed are less error.
+"""
+
+FEWEST_FOR_CONTROL = 32
+"""Of fewer draws, a regression says nothing."""
+
+LARGEST_CORRECTION = 0.5
+"""Share of p(x) that the control variate may add or take: it must not make it negative."""
+
+DRAW_CELLS = 2**18
+"""Cells of the largest tensor over draws (2 MiB in float64): it stays in the cache."""
+
+ROW_CELLS = 2**21
+"""Cells of the largest tensor over rows, with some for each latent dimension."""
+
+COPIES_OF_A_ROW = 64
+"""Copies of a row's outputs that must fit at least: an estimated Fisher information makes them."""
 
 
 class Evidence(NamedTuple):
-    """log p(x) in nats and effective sample size of its estimate, each ``(n,)``."""
+    """log p(x) in nats, effective sample size and standard error of its estimate, each ``(n,)``."""
 
     log_likelihood: Tensor
     effective_sample_size: Tensor
+    error: Tensor
 
 
-class GaussianProposal(NamedTuple):
-    """N(mean, P^-1) given the lower Cholesky factor of the precision P."""
+class Weights(NamedTuple):
+    """log p(x, z) / q(z) and g(z) / q(z) - 1 of each row's draws, each ``(n, n_draws)``."""
 
-    mean: Tensor
-    precision_factor: Tensor
+    log_weight: Tensor
+    control: Tensor
 
-    def rsample(self, noise: Tensor) -> Tensor:
-        """``mean + L^-T noise`` for noise ``(n_draws, d)``; returns ``(n, n_draws, d)``."""
-        upper = self.precision_factor.mT
-        steps = torch.linalg.solve_triangular(
-            upper, noise.mT.expand(len(upper), -1, -1), upper=True
-        )
-        return self.mean[:, None, :] + steps.mT
+    def at(self, index: Tensor) -> "Weights":
+        """Those of some of the rows."""
+        return Weights(self.log_weight[index], self.control[index])
 
-    def log_density(self, z: Tensor) -> Tensor:
-        """Log density at z ``(n, n_draws, d)``."""
-        factor = self.precision_factor
-        whitened = (z - self.mean[:, None, :]) @ factor
-        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return standard_normal_log_density(whitened) + log_det[:, None]
+    def joined(self, more: "Weights") -> "Weights":
+        """With further draws of the same rows."""
+        return Weights(*(torch.cat(pair, -1) for pair in zip(self, more, strict=True)))
 
 
 def sobol_normal(n_draws: int, dim: int, seed: int) -> Tensor:
@@ -79,96 +96,37 @@ def sobol_normal(n_draws: int, dim: int, seed: int) -> Tensor:
     return torch.special.ndtri(uniform.clamp(2.0**-33, 1 - 2.0**-33))
 
 
-def log_joint(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-    """log p(x, z) = log p(x|z) + log N(z; 0, I) for z ``(..., n, d)``, nats."""
-    log_likelihood = module.likelihood.log_prob(x, module.decoder(z), mask)
-    return log_likelihood + standard_normal_log_density(z)
+def share_out(noise: Tensor, n_parts: int) -> list[Tensor]:
+    """The noise of each part of the mixture: a quarter is the encoder's where there are two."""
+    if n_parts == 1:
+        return [noise]
+    own = max(1, len(noise) // 4)
+    return [noise[:own], noise[own:]]
 
 
-def decoder_jacobian(module: VAE, z: Tensor) -> Tensor:
-    """Jacobian of the decoder at each row of z ``(n, d)``, as ``(n, n_outputs, d)``.
+def rounds(noise: Tensor, n_parts: int) -> Iterator[list[Tensor]]:
+    """The noise of one round after another, each of them shared out in the same way."""
+    shares, n_draws = share_out(noise, n_parts), len(noise)
+    stops = [*range(ROUND, n_draws, ROUND), n_draws]
+    for start, stop in itertools.pairwise([0, *stops]):
+        ends = [(len(share) * start // n_draws, len(share) * stop // n_draws) for share in shares]
+        yield [share[first:last] for share, (first, last) in zip(shares, ends, strict=True)]
 
-    One tangent for each latent dimension, all of them in one batched pass.
+
+def draw(
+    module: VAE, rows: Rows, proposal: Proposal, shares: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws z of each row by this noise, their log-weights, and the log of the mixture's density.
+
+    Each part of the mixture counts by its share of the draws.
     """
-    n, d = z.shape
-
-    def push(direction: Tensor) -> Tensor:
-        return torch.func.jvp(module.decoder, (z,), (direction.expand(n, d),))[1]
-
-    with FORWARD_MODE:
-        columns = torch.func.vmap(push)(torch.eye(d, dtype=z.dtype, device=z.device))
-    return columns.permute(1, 2, 0)
-
-
-def curvature(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Gradient of log p(x, z) in z ``(n, d)`` and its Gauss-Newton precision I + J' F J."""
-    jacobian = decoder_jacobian(module, z)
-    with torch.enable_grad():
-        outputs = module.decoder(z).detach().requires_grad_()
-        slope = torch.autograd.grad(module.likelihood.log_prob(x, outputs, mask).sum(), outputs)[0]
-    gradient = (slope[:, None, :] @ jacobian)[:, 0, :] - z
-    precision = jacobian.mT @ module.likelihood.fisher_product(outputs.detach(), jacobian, mask)
-    precision.diagonal(dim1=-2, dim2=-1).add_(1.0)
-    return gradient, precision
-
-
-def find_mode(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> GaussianProposal:
-    """Damped Gauss-Newton steps from z towards the mode of p(z|x), each row on its own.
-
-    A row takes the longest of a few step lengths that raises log p(x, z), or stays where it is;
-    it is done when a full step promises less than `PROMISE` nats.
-    """
-    height = log_joint(module, z, x, mask)
-    for _ in range(GAUSS_NEWTON_STEPS):
-        gradient, precision = curvature(module, z, x, mask)
-        step = torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky(precision))[..., 0]
-        settled = (gradient * step).sum(-1) < PROMISE
-        if settled.all():
-            break
-        start = z
-        for length in STEP_LENGTHS:
-            trial = start + length * step
-            trial_height = log_joint(module, trial, x, mask)
-            better = ~settled & (trial_height > height)
-            z = torch.where(better[:, None], trial, z)
-            height = torch.where(better, trial_height, height)
-            settled = settled | better
-            if settled.all():
-                break
-    factor = torch.linalg.cholesky(curvature(module, z, x, mask)[1])
-    widening = math.sqrt(1 + 1 / math.sqrt(z.shape[-1]))
-    return GaussianProposal(z, factor / widening)
-
-
-def encoder_proposal(posterior: Posterior) -> GaussianProposal:
-    """q(z|x) in the same form."""
-    return GaussianProposal(
-        posterior.mean, torch.diag_embed(torch.exp(-0.5 * posterior.log_variance))
-    )
-
-
-def propose(module: VAE, x: Tensor, mask: Tensor | None, refine: bool) -> list[GaussianProposal]:
-    """The mixture's parts: q(z|x) and, with refine, the Gaussian fitted to the decoder."""
-    posterior = module.encode(x, mask)
-    # A row far from all training rows can overflow the exponential; the prior's scale is enough.
-    safe = Posterior(posterior.mean, posterior.log_variance.clamp(-40.0, 20.0))
-    parts = [encoder_proposal(safe)]
-    return [*parts, find_mode(module, safe.mean, x, mask)] if refine else parts
-
-
-def is_differentiable(module: VAE, z: Tensor) -> bool:
-    """Whether torch.func can push a tangent through the decoder; warns where it can't."""
-    try:
-        decoder_jacobian(module, z)
-    except (RuntimeError, NotImplementedError) as error:
-        warnings.warn(
-            "torch.func could not differentiate the decoder, so the score falls back to draws "
-            "from q(z|x), a lower bound that is far too low for alpha > 0. Build the decoder of "
-            f"differentiable torch operations. The cause: {error}",
-            stacklevel=2,
-        )
-        return False
-    return True
+    parts, n_draws = proposal.parts(), sum(map(len, shares))
+    z = torch.cat([part.rsample(share) for part, share in zip(parts, shares, strict=True)], dim=1)
+    log_shares = [math.log(len(share) / n_draws) for share in shares]
+    by_part = [part.log_density(z) + own for part, own in zip(parts, log_shares, strict=True)]
+    mixture = torch.logsumexp(torch.stack(by_part, -1), -1)
+    mask = None if rows.mask is None else rows.mask[:, None, :]
+    return z, log_joint(module, z, rows.x[:, None, :], mask) - mixture, mixture
 
 
 def weighted_draws(
@@ -192,17 +150,41 @@ def weighted_draws(
     z : Tensor of shape (n, n_draws, d)
     log_weights : Tensor of shape (n, n_draws)
     """
-    parts = propose(module, x, mask, refine)
-    shares = noise.chunk(len(parts))
-    z = torch.cat([part.rsample(share) for part, share in zip(parts, shares, strict=True)], dim=1)
-    log_shares = torch.tensor(
-        [math.log(len(share) / len(noise)) for share in shares], dtype=x.dtype, device=x.device
-    )
-    mixture = torch.logsumexp(
-        torch.stack([part.log_density(z) for part in parts], -1) + log_shares, -1
-    )
-    joint = log_joint(module, z, x[:, None, :], None if mask is None else mask[:, None, :])
-    return z, joint - mixture
+    proposal = propose(module, x, mask, refine)
+    return draw(module, Rows(x, mask), proposal, share_out(noise, len(proposal.parts())))[:2]
+
+
+def weigh(module: VAE, rows: Rows, proposal: Proposal, shares: list[Tensor], size: int) -> Weights:
+    """The weights of each row's draws, ``size`` rows at a time."""
+    done = []
+    for some in gen_batches(len(rows.x), size):
+        part = proposal.at(some)
+        z, log_weight, mixture = draw(module, rows.at(some), part, shares)
+        if part.fitted is None:
+            done.append(Weights(log_weight, torch.zeros_like(log_weight)))
+        else:
+            done.append(Weights(log_weight, torch.expm1(part.fitted.log_density(z) - mixture)))
+    return Weights(*map(torch.cat, zip(*done, strict=True)))
+
+
+def estimate(weights: Weights) -> Evidence:
+    """log p(x) of each row by its draws: their mean weight, put right by the control variate.
+
+    The error is that of independent draws; Sobol points have a smaller one.
+    """
+    log_weight, control = weights
+    n_draws = log_weight.shape[-1]
+    total = torch.logsumexp(log_weight, -1)
+    share = torch.exp(log_weight - total[:, None]) * n_draws
+    size = n_draws**2 / share.square().sum(-1)
+    mean, spread = control.mean(-1), control - control.mean(-1, keepdim=True)
+    slope = (spread * share).sum(-1) / spread.square().sum(-1).clamp(min=1e-300)
+    if n_draws < FEWEST_FOR_CONTROL:
+        slope = torch.zeros_like(slope)
+    shift = (-slope * mean).clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)
+    rest = share - 1 - slope[:, None] * spread
+    error = (rest.square().mean(-1) / max(n_draws - 2, 1)).sqrt() / (1 + shift)
+    return Evidence(total - math.log(n_draws) + torch.log1p(shift), size, error)
 
 
 def log_evidence(
@@ -210,12 +192,32 @@ def log_evidence(
 ) -> Evidence:
     """Estimate log p(x) = log E_q [p(x, z) / q(z)] for every row, missing cells integrated out.
 
-    Parameters as in `weighted_draws`.
+    Parameters as in `weighted_draws`. A row takes as many of the draws as its own error asks for,
+    so that neither order nor company of the rows matters.
     """
-    z, weights = weighted_draws(module, x, mask, noise, refine)
-    total = torch.logsumexp(weights, -1)
-    ess = torch.exp(2 * total - torch.logsumexp(2 * weights, -1))
-    return Evidence(total - math.log(z.shape[1]), ess)
+    proposal, rows = propose(module, x, mask, refine), Rows(x, mask)
+    found = Evidence(*x.new_empty(3, len(x)))
+    live, weights = torch.arange(len(x), device=x.device), None
+    for shares in rounds(noise, len(proposal.parts())):
+        size = max(1, DRAW_CELLS // (widest(module) * sum(map(len, shares))))
+        new = weigh(module, rows.at(live), proposal.at(live), shares, size)
+        weights = new if weights is None else weights.joined(new)
+        now = estimate(weights)
+        for whole, part in zip(found, now, strict=True):
+            whole[live] = part
+        keep = now.error.square() > TOLERANCE / len(noise)
+        if proposal.fitted is None:
+            keep[:] = True  # A narrow q(z|x) does not see what it misses.
+        live, weights = live[keep], weights.at(keep)
+        if not len(live):
+            break
+    return found
+
+
+def widest(module: VAE) -> int:
+    """Numbers that a draw of z takes at most, in a layer or as outputs."""
+    widths = [p.shape[0] for p in module.decoder.parameters() if p.ndim]
+    return max([module.likelihood.widest, *widths])
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,15 +245,24 @@ class Sampler:
         return cls(module, standardizer, noise, refine)
 
     def chunks(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-        """Rows of X that fit into `DRAW_CELLS`, in the model's units and on its device."""
-        n_draws, n_components = self.noise.shape
-        widths = [p.shape[0] for p in self.module.decoder.parameters() if p.ndim]
-        widest = max([self.module.likelihood.widest, *widths])
-        size = max(1, DRAW_CELLS // (widest * max(n_draws, n_components)))
-        for rows in gen_batches(X.shape[0], size):
+        """Rows of X that fit into `ROW_CELLS`, in the model's units and on its device."""
+        n_draws, d = self.noise.shape
+        cells_a_row = max(max(widest(self.module), d) * max(COPIES_OF_A_ROW, d), n_draws)
+        for rows in gen_batches(X.shape[0], max(1, ROW_CELLS // cells_a_row)):
             x, mask = self.standardizer.encode(X[rows], np.float64)
             observed = None if mask is None else torch.from_numpy(mask).to(self.noise)
             yield rows, torch.from_numpy(x).to(self.noise), observed
+
+    def draws(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """All draws of a few rows at a time with their weights, as `weighted_draws` has them."""
+        size = max(1, DRAW_CELLS // (widest(self.module) * len(self.noise)))
+        for rows, x, mask in self.chunks(X):
+            proposal = propose(self.module, x, mask, self.refine)
+            shares = share_out(self.noise, len(proposal.parts()))
+            for some in gen_batches(len(x), size):
+                part = Rows(x, mask).at(some)
+                z, weights, _ = draw(self.module, part, proposal.at(some), shares)
+                yield slice(rows.start + some.start, rows.start + some.stop), z, weights
 
 
 def score_rows(sampler: Sampler, X: CellTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_infovae._inference.evidence import Sampler, weighted_draws
+from sk_infovae._inference.evidence import Sampler
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.layout import TableLayout
 from sk_infovae._table.kinds import CellTable
@@ -63,33 +63,31 @@ def impute_table(
     return filled[0] if drawing is None else filled
 
 
+@torch.no_grad()
 def impute_mean(sampler: Sampler, X: CellTable) -> NDArray[np.float64]:
     """Conditional mean (most probable level) of every cell of X, in the units of X."""
     filled = np.empty(X.shape)
     likelihood = sampler.module.likelihood
-    for rows, x, mask in sampler.chunks(X):
-        with torch.no_grad():
-            z, weights = weighted_draws(sampler.module, x, mask, sampler.noise, sampler.refine)
-            means = likelihood.average(sampler.module.decoder(z), weights.softmax(-1))
-            cells = likelihood.mode(means)
+    for rows, z, weights in sampler.draws(X):
+        means = likelihood.average(sampler.module.decoder(z), weights.softmax(-1))
+        cells = likelihood.mode(means)
         filled[rows] = sampler.standardizer.decode(cells.cpu().numpy())
     return filled
 
 
+@torch.no_grad()
 def impute_draws(sampler: Sampler, X: CellTable, n_draws: int, seed: int) -> NDArray[np.float64]:
     """Draws of the cells of X given its observed ones, ``(n_draws, *X.shape)``, units of X."""
     filled = np.empty((n_draws, *X.shape))
     generator = torch.Generator().manual_seed(seed)
     standardizer = sampler.standardizer
-    for rows, x, mask in sampler.chunks(X):
-        with torch.no_grad():
-            z, weights = weighted_draws(sampler.module, x, mask, sampler.noise, sampler.refine)
-            chosen = _resample(z, weights, n_draws, generator)
-            uniform = torch.rand(
-                (*chosen.shape[:-1], X.shape[1]), generator=generator, dtype=torch.float64
-            ).clamp(min=torch.finfo(torch.float64).tiny)
-            outputs = sampler.module.decoder(chosen)
-            cells = sampler.module.likelihood.sample(outputs, uniform.to(outputs.device))
+    for rows, z, weights in sampler.draws(X):
+        chosen = _resample(z, weights, n_draws, generator)
+        uniform = torch.rand(
+            (*chosen.shape[:-1], X.shape[1]), generator=generator, dtype=torch.float64
+        ).clamp(min=torch.finfo(torch.float64).tiny)
+        outputs = sampler.module.decoder(chosen)
+        cells = sampler.module.likelihood.sample(outputs, uniform.to(outputs.device))
         values = standardizer.decode(cells.cpu().numpy())
         filled[:, rows] = np.clip(values, standardizer.low, standardizer.high).swapaxes(0, 1)
     return filled

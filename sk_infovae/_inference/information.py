@@ -73,7 +73,7 @@ class Information:
         ``log_likelihood - elbo``: KL(q(z|x)||p(z|x)), what the encoder loses against the decoder's
         own posterior.
     effective_sample_size : float
-        Of the score's importance samples, how many count; mean over rows.
+        Of the importance samples that the score took for a row, how many count; mean over rows.
     active_units : int
         Dimensions whose posterior means vary by more than 0.01.
     kl_per_dimension : ndarray of shape (n_components,)

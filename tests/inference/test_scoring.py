@@ -10,7 +10,9 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._inference.evidence import GaussianProposal, curvature, log_joint, sobol_normal
+from sk_infovae._inference.evidence import ROUND, sobol_normal
+from sk_infovae._inference.jacobian import torch_jacobian
+from sk_infovae._inference.proposal import GaussianProposal, curvature, log_joint
 
 
 def with_seed(vae, seed):
@@ -146,7 +148,8 @@ def test_effective_sample_size(curved):
     assert ess.shape == scores.shape
     assert (ess >= 1 - 1e-9).all()
     assert (ess <= vae.n_importance_samples + 1e-6).all()
-    assert np.median(ess) > 0.2 * vae.n_importance_samples
+    # Of the draws that a row took, which are fewer where few do.
+    assert np.median(ess) > 0.3 * ROUND
 
 
 def test_proposal_from_the_decoder_beats_the_encoder_alone(cancer):
@@ -251,6 +254,7 @@ class OpaqueDecoder(torch.nn.Module):
 def test_opaque_decoder_falls_back_with_a_warning():
     X = load_iris().data
     vae = InfoVAETransformer(2, decoder=OpaqueDecoder, max_epochs=5, alpha=0, random_state=0).fit(X)
+    torch_jacobian(torch.nn.Tanh(), torch.zeros(1, 2))  # torch warns at its first, of itself
     with pytest.warns(UserWarning, match=r"torch\.func could not differentiate the decoder"):
         score = vae.set_params(n_importance_samples=4096).score(X)
     assert score == pytest.approx(quadrature_score(vae, X).mean(), abs=0.05)
