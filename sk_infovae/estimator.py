@@ -337,7 +337,7 @@ class InfoVAETransformer(
             warn_user(fitted.collapse, PosteriorCollapseWarning)
         for name in FITTED:
             self.__dict__.pop(name, None)
-        self._take_over(fitted)
+        self.__dict__.update(fitted.attributes)
         if fitted.net.interrupted_:
             warn_user(
                 "Training was interrupted; the model stands as epoch "
@@ -345,10 +345,6 @@ class InfoVAETransformer(
                 ConvergenceWarning,
             )
             raise KeyboardInterrupt
-
-    def _take_over(self, fitted: Fitted) -> None:
-        self.__dict__.update(fitted.attributes)
-        self.noise_variance_ = self._layout.schema.spread(self.noise_variance_)
 
     def transform(self, X: TableLike) -> NDArray[np.float32]:
         """Embed rows: the mean of q(z|x).
@@ -566,4 +562,4 @@ class InfoVAETransformer(
         super().__setstate__({key: state[key] for key in state if key != "_net_state"})
         if described is not None:
             net = rebuild_net(self._layout.architecture, self._plan, described)
-            self._take_over(Fitted(self._layout, self._plan, net, {}))
+            self.__dict__.update(Fitted(self._layout, self._plan, net, {}).attributes)

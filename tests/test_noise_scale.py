@@ -23,12 +23,15 @@ SURE = 4.0
 """Standard errors that an estimate may be off."""
 
 VARIANTS = {
-    "learned": Gaussian(),
+    "calibrated": Gaussian(),
+    "learned": Gaussian("learned"),
     "optimal": Gaussian("optimal"),
     "fixed": Gaussian(0.5),
-    "learned shared": Gaussian(shared=True),
+    "calibrated shared": Gaussian(shared=True),
+    "learned shared": Gaussian("learned", shared=True),
     "optimal shared": Gaussian("optimal", shared=True),
-    "own units": Gaussian(standardised=False),
+    "own units": Gaussian("learned", standardised=False),
+    "calibrated own units": Gaussian(standardised=False),
     "optimal own units": Gaussian("optimal", standardised=False),
     "shared own units": Gaussian("optimal", shared=True, standardised=False),
     "fixed own units": Gaussian(0.5, standardised=False),
@@ -343,18 +346,23 @@ def test_histories_differ(X):
         name: [epoch["reconstruction"] for epoch in small(likelihood=likelihood).fit(X).history_]
         for name, likelihood in VARIANTS.items()
     }
-    assert len({tuple(history) for history in histories.values()}) == len(VARIANTS)
+    calibrated = [name for name in VARIANTS if name.startswith("calibrated")]
+    for name in calibrated:  # trains as the learned one does
+        twin = name.replace("calibrated", "learned").replace("learned own", "own")
+        assert histories[name] == histories[twin]
+    assert len({tuple(h) for h in histories.values()}) == len(VARIANTS) - len(calibrated)
     # The best noise for every batch beats a learned one that starts at the columns' own spread.
     assert histories["optimal"][-1] > histories["learned"][-1]
 
 
 def test_a_search_reaches_the_scale(X):
     vae = small(likelihood=Gaussian(), max_epochs=10)
-    grid = {"likelihood__scale": ["learned", "optimal", 0.05, 0.7], "likelihood__shared": [False]}
+    scales = ["calibrated", "learned", "optimal", 0.05, 0.7]
+    grid = {"likelihood__scale": scales, "likelihood__shared": [False]}
     search = GridSearchCV(vae, grid, cv=2).fit(X)
     scores = search.cv_results_["mean_test_score"]
     assert np.isfinite(scores).all()
-    assert scores[2] < scores[[0, 1, 3]].min()  # noise of a twentieth promises far too much
+    assert scores[3] < scores[[0, 1, 2, 4]].min()  # noise of a twentieth promises far too much
     assert search.best_estimator_.likelihood == Gaussian(search.best_params_["likelihood__scale"])
     assert vae.likelihood == Gaussian()
 

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from sk_infovae._inference.proposal import Proposal, Rows, is_differentiable, log_joint, propose
+from sk_infovae._inference.proposal import Proposal, is_differentiable, log_joint, propose
+from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import Standardizer
@@ -114,7 +115,7 @@ def rounds(noise: Tensor, n_parts: int) -> Iterator[list[Tensor]]:
 
 
 def draw(
-    module: VAE, rows: Rows, proposal: Proposal, shares: list[Tensor]
+    module: VAE, rows: Cells, proposal: Proposal, shares: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draws z of each row by this noise, their log-weights, and the log of the mixture's density.
 
@@ -151,10 +152,10 @@ def weighted_draws(
     log_weights : Tensor of shape (n, n_draws)
     """
     proposal = propose(module, x, mask, refine)
-    return draw(module, Rows(x, mask), proposal, share_out(noise, len(proposal.parts())))[:2]
+    return draw(module, Cells(x, mask), proposal, share_out(noise, len(proposal.parts())))[:2]
 
 
-def weigh(module: VAE, rows: Rows, proposal: Proposal, shares: list[Tensor], size: int) -> Weights:
+def weigh(module: VAE, rows: Cells, proposal: Proposal, shares: list[Tensor], size: int) -> Weights:
     """The weights of each row's draws, ``size`` rows at a time."""
     done = []
     for some in gen_batches(len(rows.x), size):
@@ -195,7 +196,7 @@ def log_evidence(
     Parameters as in `weighted_draws`. A row takes as many of the draws as its own error asks for,
     so that neither order nor company of the rows matters.
     """
-    proposal, rows = propose(module, x, mask, refine), Rows(x, mask)
+    proposal, rows = propose(module, x, mask, refine), Cells(x, mask)
     found = Evidence(*x.new_empty(3, len(x)))
     live, weights = torch.arange(len(x), device=x.device), None
     for shares in rounds(noise, len(proposal.parts())):
@@ -260,7 +261,7 @@ class Sampler:
             proposal = propose(self.module, x, mask, self.refine)
             shares = share_out(self.noise, len(proposal.parts()))
             for some in gen_batches(len(x), size):
-                part = Rows(x, mask).at(some)
+                part = Cells(x, mask).at(some)
                 z, weights, _ = draw(self.module, part, proposal.at(some), shares)
                 yield slice(rows.start + some.start, rows.start + some.stop), z, weights
 

@@ -14,23 +14,13 @@ from torch import Tensor
 
 from sk_infovae._base.posterior import Posterior, standard_normal_log_density
 from sk_infovae._inference.jacobian import outputs_and_jacobian
+from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
 
 GAUSS_NEWTON_STEPS = 12
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.0625)
 PROMISE = 1e-2
 """A full step that promises fewer nats is taken unseen: at most a seventh of a deviation far."""
-
-
-class Rows(NamedTuple):
-    """Cells in the model's units and what was observed of them, each ``(n, n_columns)``."""
-
-    x: Tensor
-    mask: Tensor | None
-
-    def at(self, index: Tensor | slice) -> "Rows":
-        """Some of the rows."""
-        return Rows(self.x[index], None if self.mask is None else self.mask[index])
 
 
 class GaussianProposal(NamedTuple):
@@ -105,7 +95,7 @@ def find_mode(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Gaussia
     only the others go on. The precision is that of the last place where it was needed.
     """
     mean, factor = z.clone(), z.new_empty(*z.shape, z.shape[-1])
-    live, rows = torch.arange(len(z), device=z.device), Rows(x, mask)
+    live, rows = torch.arange(len(z), device=z.device), Cells(x, mask)
     height = log_joint(module, z, x, mask)
     for _ in range(GAUSS_NEWTON_STEPS):
         gradient, precision = curvature(module, z, *rows)
@@ -125,7 +115,7 @@ def find_mode(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Gaussia
 
 
 def climb(
-    module: VAE, start: Tensor, step: Tensor, height: Tensor, rows: Rows
+    module: VAE, start: Tensor, step: Tensor, height: Tensor, rows: Cells
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Go the longest of the step lengths that leads higher, and say which rows did."""
     z, height, moved = start.clone(), height.clone(), start.new_zeros(len(start), dtype=torch.bool)

@@ -117,4 +117,4 @@ class TableModel:
         """Noise variance where it is the same for every row, units of X squared; else NaN."""
         with torch.no_grad():
             variance = self.module.likelihood.noise_variance().cpu().numpy().astype(np.float64)
-        return variance * self.layout.standardizer.scale**2
+        return self.layout.schema.spread(variance * self.layout.standardizer.scale**2)

@@ -8,7 +8,7 @@ from torch.nn.functional import embedding
 
 from sk_infovae.likelihoods import Likelihood
 
-FAR = 100.0
+FAR = 10.0
 """Standardised numbers beyond this are shown to the encoder on a logarithmic scale."""
 
 MOST_INDICATORS = 64

@@ -19,6 +19,9 @@ BLOCK_CELLS = 2**21
 FENCE = 30.0
 """Cells more interquartile ranges than this outside the quartiles do not set centre and scale."""
 
+REACH = 30.0
+"""Training sees cells more standard deviations than this from the centre as if they stood there."""
+
 TAILS = {0.25: 0.0, 0.10: 5.0, 0.05: 5.0, 0.01: 5.0}
 """What a pair of quantiles leaves on each side, in the order tried; the cells needed there."""
 
@@ -50,6 +53,8 @@ class Standardizer:
         Range of the observed cells, units of X.
     has_holes : ndarray of bool
         Columns with a missing cell.
+    standardised : ndarray of bool
+        Columns with a centre and a scale of their own.
     """
 
     centre: NDArray[np.float64]
@@ -58,6 +63,7 @@ class Standardizer:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     has_holes: NDArray[np.bool_]
+    standardised: NDArray[np.bool_]
 
     @classmethod
     def fit(
@@ -91,6 +97,7 @@ class Standardizer:
             low=low,
             high=high,
             has_holes=holes,
+            standardised=standardised,
         )
 
     def encode(
@@ -113,6 +120,15 @@ class Standardizer:
             return x.astype(dtype, order="C", copy=False), None
         x = np.where(missing, self.fill, x)
         return x.astype(dtype, order="C", copy=False), np.ascontiguousarray(~missing)
+
+    def encode_for_training(
+        self, X: Any, dtype: type[np.floating]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """As `encode`; numbers far out are drawn to `REACH`, lest one cell rules a batch."""
+        x, mask = self.encode(X, dtype)
+        if x.max(initial=0.0) > REACH or x.min(initial=0.0) < -REACH:
+            x = np.where(self.standardised, x.clip(-REACH, REACH), x)
+        return x, mask
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Turn the model's units back into those of X, float64."""

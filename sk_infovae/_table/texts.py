@@ -10,6 +10,9 @@ from sk_infovae.exceptions import SchemaError
 MOST_TEXT_LEVELS = 50
 """A string column with more levels is free text if most cells hold one that occurs once."""
 
+FEWEST_NAMES = 20
+"""So many cells that all differ are names, however few: each is a level that no new row has."""
+
 
 @dataclass(frozen=True, eq=False)
 class RawColumn:
@@ -105,7 +108,8 @@ def _why_text(column: RawColumn, container: str) -> str | None:
     """What makes a string column free text; None for one of levels."""
     _, counts = LIBRARIES[container].level_counts(column.series)
     seen_once = (counts == 1).sum()
-    if len(counts) <= MOST_TEXT_LEVELS or seen_once <= counts.sum() / 2:
+    are_names = seen_once == counts.sum() >= FEWEST_NAMES
+    if not are_names and (len(counts) <= MOST_TEXT_LEVELS or seen_once <= counts.sum() / 2):
         return None
     return (
         f"Column {column.name!r} looks like free text: {len(counts)} different strings, and "

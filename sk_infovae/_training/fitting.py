@@ -11,6 +11,7 @@ from typing import Any, Self
 import joblib
 
 from sk_infovae._base.seeds import draw_seed
+from sk_infovae._inference.calibration import calibrate
 from sk_infovae._inference.table_model import TableModel
 from sk_infovae._model.architecture import NetworkSpec
 from sk_infovae._model.domain import check_values
@@ -19,11 +20,14 @@ from sk_infovae._table.reading import finite, read_first, read_table
 from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.hooks import SklearnCallbacks
 from sk_infovae._training.loop import train_alone
-from sk_infovae._training.net import InfoVAENet, tidy_history
+from sk_infovae._training.net import InfoVAENet, spread, tidy_history
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, make_rows
 from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae._training.training import Training, prepare_training
+
+CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 4096)
+"""Noise is calibrated on so many slopes of outputs by codes; the least and the most rows."""
 
 
 @dataclass(frozen=True)
@@ -157,12 +161,14 @@ def fit_table(
     def copied(net: InfoVAENet) -> dict[str, Any]:
         """The attributes of a fit that ends now."""
         twin = rebuild_net(layout.architecture, spec.plan, net_state(net))
+        calibrate_net(twin, training)
         return Fitted(layout, spec.plan, twin, names).attributes
 
     watcher = None if watched is None else SklearnCallbacks(*watched, copied)
     net = train_alone(training, previous, watcher)
     if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
+    calibrate_net(net, training)
     fitted = Fitted(layout, spec.plan, net, names)
     if one_pass or net.interrupted_:
         return fitted
@@ -195,6 +201,20 @@ def encode_rows(layout: TableLayout, cells: Any) -> Rows:
 def names_of(reader: Any) -> dict[str, Any]:
     """What scikit-learn keeps of the columns."""
     return {name: vars(reader)[name] for name in FITTED[:2] if name in vars(reader)}
+
+
+def calibrate_net(net: InfoVAENet, training: Training) -> None:
+    """Set what the likelihood leaves for after the training, by some rows of it."""
+    least, most = CALIBRATION_ROWS
+    module = net.plain_module
+    slopes = module.likelihood.n_outputs * training.architecture.n_components
+    n_rows = max(least, min(most, CALIBRATION_CELLS // slopes))
+    seen, held_out = (
+        None if rows is None else rows.__getitems__(spread(len(rows), n_rows)).to(net.device)
+        for rows in (training.rows, training.valid)
+    )
+    assert seen is not None
+    calibrate(module, seen, held_out)
 
 
 def collapse_of(layout: TableLayout, net: InfoVAENet, cells: Any) -> str | None:
@@ -235,6 +255,8 @@ class FitAhead:
     def finished(self, result: Any) -> Ahead:
         """What the fit will find: the net, or the error that ended its training."""
         failed = isinstance(result, Exception)
+        if not failed:
+            calibrate_net(result, self.training)
         collapse = None if failed else collapse_of(self.layout, result, self.cells)
         return Ahead(result, self.training.plan, self.layout, collapse)
 

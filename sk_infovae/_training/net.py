@@ -15,13 +15,13 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from sk_infovae._model.cells import Cells
 from sk_infovae._model.objective import Terms, keep_models
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import BLOCK_CELLS
 from sk_infovae._training.flat_adam import FlatAdam, thin_out
 from sk_infovae._training.interrupts import CtrlC, watch_ctrl_c
 from sk_infovae._training.rows import (
-    Batch,
     Rows,
     SideBySide,
     StackedRows,
@@ -44,7 +44,7 @@ class StopTraining(KeyboardInterrupt):
 class InfoVAENet(NeuralNet):
     """`skorch.NeuralNet` on the InfoVAE objective.
 
-    It differs from its parent in what a batch is (`Batch`: cells and mask), in the noise (drawn
+    It differs from its parent in what a batch is (`Cells`: x and mask), in the noise (drawn
     here from generators of its own, and handed to the module), and in the history: the epoch
     means of every term stand there as ``train_loss``, ``train_reconstruction``, ``train_kl`` and
     ``train_divergence``, with ``valid_`` likewise; the records of single batches go when the
@@ -168,12 +168,12 @@ class InfoVAENet(NeuralNet):
         loader = WholeBatchLoader if loader is DataLoader else loader
         return loader(dataset, **{"collate_fn": _keep, "generator": workers, **kwargs})
 
-    def terms(self, batch: Batch, generators: Sequence[torch.Generator]) -> Terms:
+    def terms(self, batch: Cells, generators: Sequence[torch.Generator]) -> Terms:
         """The objective on one batch, with fresh noise from the generators."""
         return self.criterion_(self.module_, *self._inputs(batch, generators), self._n_rows)
 
     def _inputs(
-        self, batch: Batch, generators: Sequence[torch.Generator]
+        self, batch: Cells, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Cells and mask on the device, and fresh noise: of each model, by its stream."""
         x = batch.x.to(self.device)
@@ -195,7 +195,7 @@ class InfoVAENet(NeuralNet):
         if plain and isinstance(optimizer, FlatAdam):
             self._written = WrittenOut.of(self.module_, self.criterion_, optimizer.gradients)
 
-    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+    def train_step(self, batch: Cells, **fit_params: Any) -> dict[str, Any]:
         """skorch's step, without the closure that only optimizers of another kind ask for."""
         if self._written is None:
             return super().train_step(batch, **fit_params)
@@ -206,7 +206,7 @@ class InfoVAENet(NeuralNet):
         self.optimizer_.step()
         return step
 
-    def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+    def train_step_single(self, batch: Cells, **fit_params: Any) -> dict[str, Any]:
         """Terms and gradients on one batch."""
         if self._written is not None:
             inputs = self._inputs(batch, self._train_noise)
@@ -217,7 +217,7 @@ class InfoVAENet(NeuralNet):
         (terms.loss.sum() if self.rates else terms.loss).backward()
         return {"loss": terms.loss, "y_pred": terms}
 
-    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+    def validation_step(self, batch: Cells, **fit_params: Any) -> dict[str, Any]:
         """Forward on one batch; the noise is the same in every epoch."""
         with torch.no_grad():
             terms = self.terms(batch, self._valid_noise)
@@ -278,7 +278,7 @@ class InfoVAENet(NeuralNet):
     def _norms(self, parameter: Tensor) -> Tensor:
         return parameter.detach().flatten(1 if self.rates else 0).norm(dim=-1)
 
-    def _closed_form_update(self, batch: Batch) -> None:
+    def _closed_form_update(self, batch: Cells) -> None:
         """Let likelihoods set what they do not learn by gradient, for all but the training step."""
         self._set_training(False)
         x, mask, noise = self._inputs(batch, self._train_noise)
@@ -368,7 +368,7 @@ class InfoVAENet(NeuralNet):
         return []
 
 
-def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Batch:
+def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Cells:
     """All rows of a data set, or as many as `REFIT_ROWS` and the memory allow."""
     batch_size, n_columns = batch_shape[-2:]
     most = min(len(rows), REFIT_ROWS, max(batch_size, BLOCK_CELLS // n_columns))
@@ -380,7 +380,7 @@ def spread(n_rows: int, most: int) -> Tensor:
     return torch.linspace(0, n_rows - 1, min(n_rows, most), dtype=torch.float64).long()
 
 
-def _keep(batch: Batch) -> Batch:
+def _keep(batch: Cells) -> Cells:
     return batch
 
 

@@ -1,7 +1,7 @@
 """Rows of a table as whole batches: one slice a batch, not one Python call a row."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +10,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from sk_infovae._model.cells import Cells
 from sk_infovae._table.standardizer import Standardizer, row_blocks
-
-
-class Batch(NamedTuple):
-    """Cells in the model's units, float32, and what was observed (None: everything)."""
-
-    x: Tensor
-    mask: Tensor | None
 
 
 class Rows(Dataset):
@@ -39,14 +33,14 @@ class Rows(Dataset):
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Cells:
         return self.__getitems__([index])
 
-    def __getitems__(self, indices: Any) -> Batch:
+    def __getitems__(self, indices: Any) -> Cells:
         """Slice a whole batch; ``DataLoader`` prefers this to one call a row."""
         rows = self.chosen.index_select(0, torch.as_tensor(indices))
         mask = None if self.mask is None else self.mask.index_select(0, rows)
-        return Batch(self.x.index_select(0, rows), mask)
+        return Cells(self.x.index_select(0, rows), mask)
 
     @property
     def identity(self) -> tuple[int, bytes]:
@@ -73,11 +67,11 @@ class SparseRows(Rows):
         """Which table, and which of its rows."""
         return id(self.X), self.chosen.numpy().tobytes()
 
-    def __getitems__(self, indices: Any) -> Batch:
+    def __getitems__(self, indices: Any) -> Cells:
         """Encode the chosen rows."""
         rows = self.chosen[torch.as_tensor(indices)].numpy()
-        x, mask = self.standardizer.encode(self.X[rows], np.float32)
-        return Batch(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask))
+        x, mask = self.standardizer.encode_for_training(self.X[rows], np.float32)
+        return Cells(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask))
 
     def subset(self, positions: Tensor) -> "SparseRows":
         """The data set of some of these rows, without a copy of the table."""
@@ -98,18 +92,18 @@ class StackedRows(Rows):
     def __len__(self) -> int:
         return len(self.parts[0])
 
-    def __getitems__(self, indices: Any) -> Batch:
+    def __getitems__(self, indices: Any) -> Cells:
         """Slice a batch of each set: of its own rows ``(n_sets, n)``, or of the same ``(n,)``."""
         indices = torch.as_tensor(indices).expand(len(self.parts), -1)
         pairs = zip(self.parts, indices, strict=True)
         batches = [part.__getitems__(own) for part, own in pairs]
         x = torch.stack([batch.x for batch in batches])
         if all(batch.mask is None for batch in batches):
-            return Batch(x, None)
+            return Cells(x, None)
         masks = [
             torch.ones_like(b.x, dtype=torch.bool) if b.mask is None else b.mask for b in batches
         ]
-        return Batch(x, torch.stack(masks))
+        return Cells(x, torch.stack(masks))
 
 
 def make_rows(X: Any, standardizer: Standardizer) -> Rows:
@@ -121,7 +115,7 @@ def make_rows(X: Any, standardizer: Standardizer) -> Rows:
     x = np.empty((n_rows, n_columns), dtype=np.float32)
     mask: NDArray[np.bool_] | None = None
     for rows in row_blocks(n_rows, n_columns):
-        x[rows], observed = standardizer.encode(X[rows], np.float32)
+        x[rows], observed = standardizer.encode_for_training(X[rows], np.float32)
         if observed is not None:
             if mask is None:
                 mask = np.ones((n_rows, n_columns), dtype=bool)

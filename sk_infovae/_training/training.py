@@ -107,6 +107,7 @@ def prepare_training(
         n_epochs, module = 0, build_module(layout, rows)
     else:
         n_epochs, module = len(previous.history), copy.deepcopy(previous.plain_module)
+        module.likelihood.calibrate(None)
     seed = layout.seed_for("train", n_epochs)
     return Training(plan, layout.architecture, module, seed, rows, valid)
 

@@ -171,7 +171,7 @@ class WrittenOut:
         """The written out step of a model; None for a model that needs autograd.
 
         Covered are chains of linear layers and `ACTIVATIONS`, also with `SkipDecoder`, Gaussian
-        columns with a learned scale, and divergences that learn nothing.
+        columns with a learned or calibrated scale, and divergences that learn nothing.
 
         Parameters
         ----------
@@ -268,7 +268,7 @@ def covered_parts(module: VAE, criterion: InfoVAELoss) -> Parts | None:
     noise = likelihoods[0]
     if chains[0] is None or chains[1] is None or len(criterion.critic) or len(likelihoods) > 1:
         return None
-    if type(noise) is not Gaussian or noise.scale != "learned":
+    if type(noise) is not Gaussian or noise.scale not in ("calibrated", "learned"):
         return None
     rho = module.likelihood.get_parameter("parameter_dicts.0.log_variance")
     parts = Parts(chains[0], chains[1], skip, noise, rho)

@@ -58,6 +58,9 @@ class Likelihood(Parameterized, ABC):
     has_closed_form: bool = False
     """Whether `closed_form_update` sets parameters, instead of a gradient."""
 
+    is_calibrated: bool = False
+    """Whether `calibrated` sets each column's noise once the networks are trained."""
+
     fit_rule: ClassVar[str | None] = None
     """What training values must satisfy, in words; None where every number is allowed."""
 
@@ -96,6 +99,15 @@ class Likelihood(Parameterized, ABC):
         """Parameters that make these rows most likely, where they aren't learned by gradient.
 
         Of the shape of those given: K models' have ``(K, 1, n_columns, ...)``, each by its rows.
+        """
+        return parameters
+
+    def calibrated(
+        self, variance: Tensor | None, parameters: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """Parameters that give each column this noise variance ``(..., n_columns)``.
+
+        Asked where `is_calibrated`, once the networks are trained; with None before they train on.
         """
         return parameters
 

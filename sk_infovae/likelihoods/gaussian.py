@@ -1,4 +1,4 @@
-"""Normal noise, its scale learned, optimal or fixed."""
+"""Normal noise, its scale calibrated, learned, optimal or fixed."""
 
 import math
 from collections.abc import Mapping
@@ -25,12 +25,17 @@ class Gaussian(Likelihood):
         \right], \qquad v_j = \text{floor} + e^{\rho_j} \text{ or fixed}
 
     A learned scale balances the reconstruction against the other terms by itself (sigma-VAE,
-    Rybkin et al., arXiv 2006.13202). The floor keeps a constant column finite.
+    Rybkin et al., arXiv 2006.13202). It starts at the column's own spread and falls slowly, which
+    keeps codes smooth; a density needs it where the errors are. So the default parts the two: what
+    the networks trained with, and what is measured when they are done. The floor keeps a constant
+    column finite.
 
     Parameters
     ----------
-    scale : {"learned", "optimal"} or float, default="learned"
+    scale : {"calibrated", "learned", "optimal"} or float, default="calibrated"
         Standard deviation of the noise. "learned" follows the gradient with the networks.
+        "calibrated" does too; when they are trained, it is set in closed form, to the column's
+        mean squared error under p(z|x), held-out rows included.
         "optimal" is the one that suits each training batch best, in closed form: the variance
         :math:`v_j` is the batch's mean squared error; after each epoch that of (up to 4096)
         training rows is kept for everything else, and for batches of fewer than 32 rows. A number
@@ -47,7 +52,7 @@ class Gaussian(Likelihood):
 
     def __init__(
         self,
-        scale: str | float = "learned",
+        scale: str | float = "calibrated",
         *,
         shared: bool = False,
         standardised: bool = True,
@@ -63,6 +68,11 @@ class Gaussian(Likelihood):
         """True for the optimal scale."""
         return self.scale == "optimal"
 
+    @property
+    def is_calibrated(self) -> bool:  # type: ignore[override]
+        """True for the calibrated scale."""
+        return self.scale == "calibrated"
+
     def n_outputs(self, n_columns: int) -> int:
         """One output a column: its mean."""
         return n_columns
@@ -75,14 +85,17 @@ class Gaussian(Likelihood):
                 "variance in units of the column's own; 1e-4 is the default."
             )
         start = torch.zeros(1 if self.shared else n_columns)
+        if self.scale == "calibrated":
+            correction = nn.Parameter(torch.zeros_like(start), requires_grad=False)
+            return {"log_variance": start, "correction": correction}
         if self.scale == "learned":
             return {"log_variance": start}
         if self.scale != "optimal":
             scale: Any = self.scale
             if not (isinstance(scale, Real) and 0 < float(scale) < math.inf):
                 raise ValueError(
-                    "Gaussian needs scale='learned', scale='optimal' or a positive number (the "
-                    "noise's standard deviation in units of the column's own), got "
+                    "Gaussian needs scale='calibrated', 'learned', 'optimal' or a positive number "
+                    "(the noise's standard deviation in units of the column's own), got "
                     f"scale={self.scale!r}."
                 )
             start += 2 * math.log(scale)
@@ -102,8 +115,22 @@ class Gaussian(Likelihood):
         # To the parameter's shape, so over columns too where they share it, and never over models.
         shape = parameters["log_variance"].shape
         variance = (squares * seen).sum_to_size(shape) / seen.sum_to_size(shape).clamp(min=1)
-        above_floor = (variance - self.floor).clamp(min=1e-3 * self.floor)
-        return {"log_variance": above_floor.log()}
+        return {"log_variance": self._rho(variance)}
+
+    def calibrated(
+        self, variance: Tensor | None, parameters: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """The correction that makes each noise this variance; None leaves it as it was learned."""
+        correction = parameters["correction"]
+        if variance is None:
+            return {"correction": torch.zeros_like(correction)}
+        if self.shared:
+            variance = variance.mean(-1, keepdim=True)
+        return {"correction": self._rho(variance) - parameters["log_variance"]}
+
+    def _rho(self, variance: Tensor) -> Tensor:
+        """rho of a noise variance; one at the floor, or below it, is a little above."""
+        return (variance - self.floor).clamp(min=1e-3 * self.floor).log()
 
     def noise_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Noise variance per column in the model's units."""
@@ -112,6 +139,8 @@ class Gaussian(Likelihood):
     def log_variance(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """``log v = log(floor + exp(rho))``, in one stable step; a fixed scale has no floor."""
         rho = parameters["log_variance"]
+        if self.is_calibrated:
+            rho = rho + parameters["correction"]
         if not isinstance(self.scale, str):
             return rho
         return torch.logaddexp(rho, rho.new_tensor(math.log(self.floor)))

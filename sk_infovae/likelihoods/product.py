@@ -115,6 +115,20 @@ class ColumnLikelihoods(nn.Module):
             for name, value in best.items():
                 block.parameters[name].data.copy_(value)
 
+    @property
+    def calibrated_columns(self) -> Tensor:
+        """Positions of the columns whose noise is set after training."""
+        own = [block.columns for block in self.blocks() if block.likelihood.is_calibrated]
+        return torch.cat(own) if own else torch.empty(0, dtype=torch.long)
+
+    def calibrate(self, variance: Tensor | None) -> None:
+        """Set their noise variances ``(..., n_columns)``; None takes that back, to train on."""
+        for block in self.blocks():
+            own = None if variance is None else variance[..., block.columns]
+            if block.likelihood.is_calibrated:
+                for name, value in block.likelihood.calibrated(own, block.parameters).items():
+                    block.parameters[name].data.copy_(value)
+
     def _parts(
         self, x: Tensor, outputs: Tensor, mask: Tensor | None
     ) -> Iterator[tuple[Block, Tensor, Tensor, Tensor | None]]:

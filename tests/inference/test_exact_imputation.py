@@ -45,6 +45,8 @@ def with_truth(vae, truth):
                 parameters["cuts"][k] = torch.tensor([column.cuts[0], *steps])
             if "log_variance" in parameters:
                 parameters["log_variance"][k] = np.log(variance - block.likelihood.floor)
+            if "correction" in parameters:
+                parameters["correction"][k] = 0
             first = block.outputs.start + k * width
             decoder.weight[first : first + width] = torch.tensor(weight)
             decoder.bias[first : first + width] = torch.tensor(bias)

@@ -85,7 +85,7 @@ def test_agrees_with_quadrature(curved, n_components, alpha):
 def test_agrees_with_quadrature_where_cells_are_missing(curved):
     rng = np.random.default_rng(1)
     X = np.where(rng.uniform(size=curved.shape) < 0.3, np.nan, curved)
-    vae = fit_curved(X, 2, n_importance_samples=2048)
+    vae = fit_curved(X, 2, n_importance_samples=8192)  # p(z|x) may have several narrow modes
     rows = X[:150]
     assert abs(vae.score(rows) - quadrature_score(vae, rows).mean()) < 0.02
 

@@ -40,7 +40,8 @@ class Batch:
         def normal(*shape):
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-        likelihoods = [Gaussian() if kind == "gaussian" else Bernoulli() for kind in KINDS]
+        law = {"gaussian": Gaussian("learned"), "bernoulli": Bernoulli()}
+        likelihoods = [law[kind] for kind in KINDS]
         n_columns = len(KINDS)
         self.module = VAE(
             default_encoder(n_columns, D, (5,), torch.nn.Tanh),

@@ -128,7 +128,8 @@ def test_noise_variance_stands_at_its_column_and_nan_at_others(likelihoods):
     expected = torch.full((len(likelihoods),), torch.nan, dtype=torch.float64)
     for column, (likelihood, _, own) in enumerate(singles(table)):
         if isinstance(likelihood, Gaussian):
-            expected[column] = likelihood.floor + own["log_variance"][0].exp()
+            rho = own["log_variance"][0] + own["correction"][0]
+            expected[column] = likelihood.floor + rho.exp()
     found = table.noise_variance()
     torch.testing.assert_close(found, expected, equal_nan=True, check_dtype=False)
 

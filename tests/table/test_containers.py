@@ -8,6 +8,8 @@ import torch
 from scipy import sparse
 from small_tables import everything_works, holes, small, table
 
+from sk_infovae._training.fitting import CALIBRATION_CELLS
+
 
 @pytest.mark.parametrize("container", [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix])
 def test_sparse_equals_dense(container):
@@ -46,7 +48,8 @@ def test_sparse_is_never_dense_as_a_whole(monkeypatch):
     vae = small(batch_size=64, max_epochs=2, likelihood={0: "bernoulli"}, n_importance_samples=2)
     X.data[:] = 1.0
     vae.fit(X, X_val=X[:10])
-    assert 0 < largest <= 65 * 2000
+    assert 0 < largest <= CALIBRATION_CELLS / vae.n_components
+    assert largest < X.shape[0] * X.shape[1]
     vae.transform(X)
     vae.score(X)
     assert largest < X.shape[0] * X.shape[1]

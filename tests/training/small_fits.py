@@ -31,7 +31,12 @@ def table(n_rows=120, seed=0):
 
 
 def weights(net_or_vae):
-    return {name: value.clone() for name, value in net_or_vae.module_.state_dict().items()}
+    """What training moves: all but the noise that is calibrated when it has ended."""
+    return trained(net_or_vae.module_.state_dict())
+
+
+def trained(state):
+    return {k: value.clone() for k, value in state.items() if not k.endswith("correction")}
 
 
 def same_weights(one, other):

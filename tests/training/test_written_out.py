@@ -43,9 +43,14 @@ def build(c=4, d=2, hidden=(5, 3), activation="silu", likelihood=None, seed=0, *
     ).build()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, p in module.named_parameters():
+        for name, p in learned(module).items():
             p.normal_(0, 3.0 if name.endswith("log_variance") else 0.7, generator=generator)
     return module
+
+
+def learned(module):
+    """Every parameter that a gradient reaches, by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
 def draw(criterion, n, c, d, masked, seed=1, dtype=torch.float32):
@@ -61,7 +66,7 @@ def by_autograd(module, criterion, batch, n_rows=50):
     module.zero_grad()
     terms = criterion(module, *batch, n_rows)
     terms.loss.backward()
-    gradients = {name: p.grad for name, p in module.named_parameters()}
+    gradients = {name: p.grad for name, p in learned(module).items()}
     module.zero_grad()
     return Terms(*(term.detach() for term in terms)), gradients
 
@@ -78,7 +83,7 @@ def assert_as_autograd(module, written, criterion, batch, rtol=1e-4):
     for term, expected in zip(found, terms, strict=True):
         assert not term.requires_grad
         assert_close(term, expected, rtol)
-    for name, p in module.named_parameters():
+    for name, p in learned(module).items():
         assert_close(p.grad, gradients[name], rtol)
 
 
@@ -90,7 +95,11 @@ def assert_as_autograd(module, written, criterion, batch, rtol=1e-4):
     hidden=st.lists(st.integers(1, 5), max_size=3).map(tuple),
     activation=st.sampled_from(sorted(ACTIVATIONS)),
     likelihood=st.builds(
-        Gaussian, shared=st.booleans(), standardised=st.booleans(), floor=st.sampled_from([1e-4, 2])
+        Gaussian,
+        st.sampled_from(["calibrated", "learned"]),
+        shared=st.booleans(),
+        standardised=st.booleans(),
+        floor=st.sampled_from([1e-4, 2]),
     ),
     masked=st.booleans(),
     weights=st.sampled_from(WEIGHTS),
@@ -134,7 +143,7 @@ def test_a_stack_has_what_each_model_has_alone(
     batches = [draw(criteria[0], n, c, d, masked, seed + j, dtype) for j in range(k)]
     stacked = {
         name: torch.stack([dict(m.named_parameters())[name].detach() for m in models])
-        for name, _ in models[0].named_parameters()
+        for name in dict(models[0].named_parameters())
     }
     weights = [coefficients(one.alpha, one.lambd) for one in criteria]
     on_kl, on_divergence = torch.tensor(weights, dtype=dtype).unbind(-1)
