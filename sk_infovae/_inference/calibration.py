@@ -36,6 +36,7 @@ from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import REACH
 from sk_infovae.likelihoods import ColumnLikelihoods
+from sk_infovae.likelihoods.gaussian import MIN_ROWS
 
 JACOBIANS, ROUNDS = 2, 2
 """Places where the decoder is taken as linear, and rounds of EM at each."""
@@ -48,7 +49,8 @@ PRIOR_ROWS = 50
 def calibrate(module: VAE, trained: Cells, held_out: Cells | None = None) -> None:
     """Set the noise of columns whose likelihood leaves it for after the training.
 
-    It stays as it was learned where the decoder can't be differentiated.
+    It stays as it was learned where the decoder can't be differentiated, and where fewer than
+    `MIN_ROWS` cells of a column were observed.
 
     Parameters
     ----------
@@ -72,8 +74,8 @@ def calibrate(module: VAE, trained: Cells, held_out: Cells | None = None) -> Non
             variance, n_seen = sets[0].mean()
             for others in sets[1:]:
                 variance = blend(variance, *others.mean(), columns)
-            # A column without a cell to go by keeps what it had.
-            known = (n_seen > 0) & variance.isfinite()
+            # A column with hardly a cell to go by (partial_fit on one row, say) keeps what it had.
+            known = (n_seen >= MIN_ROWS) & variance.isfinite()
             before = likelihood.noise_variance().to(variance)
             likelihood.calibrate(torch.where(known, variance, before))
     module.likelihood.load_state_dict(likelihood.state_dict())

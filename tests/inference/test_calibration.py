@@ -130,6 +130,17 @@ def test_a_column_without_a_cell_keeps_its_noise():
     assert calibrated.noise_variance_[3] == pytest.approx(learned.noise_variance_[3])
 
 
+@pytest.mark.parametrize("n_rows", [1, 2, 31])
+def test_a_few_rows_set_no_noise(n_rows):
+    """Of one row the error is next to nothing, which says nothing about others."""
+    X = table(n_rows)
+    learned, calibrated = (
+        small(likelihood=Gaussian(scale)).partial_fit(X).noise_variance_
+        for scale in ("learned", "calibrated")
+    )
+    np.testing.assert_allclose(calibrated, learned, rtol=1e-5)
+
+
 @pytest.mark.parametrize("far", [1e3, 1e6, 1e12])
 def test_a_cell_far_out_sets_no_noise(far):
     X = table()
