@@ -183,7 +183,8 @@ def main():
     with arguments.results.open("a") as file:
         for *key, table in todo(arguments, done):
             figures = embed(key[3], key[1], key[2], table, arguments.probes)
-            file.write(json.dumps(dict(zip(keys, key, strict=True)) | figures) + "\n")
+            line = dict(zip(keys, key, strict=True)) | figures
+            file.write(json.dumps(line, default=float) + "\n")
             file.flush()
     cells, better = report(pd.read_json(arguments.results, lines=True))
     if arguments.picture:

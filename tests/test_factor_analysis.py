@@ -1,4 +1,4 @@
-"""A linear encoder and decoder with alpha = 0, lambd = 1 is factor analysis."""
+"""Linear networks with alpha = 0, lambd = 1 and a learned noise are factor analysis."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae.likelihoods import Gaussian
 
 DATA = {
     "wine": load_wine,
@@ -35,6 +36,7 @@ def test_score_is_that_of_factor_analysis(name, n_components):
         n_components,
         alpha=0,
         lambd=1,
+        likelihood=Gaussian("learned"),
         hidden_layer_sizes=(),
         lr=2e-2,
         max_epochs=2000,
@@ -44,6 +46,8 @@ def test_score_is_that_of_factor_analysis(name, n_components):
     ).fit(X_train)
     ours, theirs = vae.score(X_test), oracle.score(X_test)
     print(f"\n{name}, {n_components} components: {ours:.3f}, FactorAnalysis {theirs:.3f}")
-    assert abs(ours - theirs) < 0.1
+    assert exact_linear_score(vae, X_train).mean() > oracle.score(X_train) - 0.1
+    # A column almost without noise is another maximum, a Heywood case, that says little of others.
+    assert abs(ours - theirs) < 0.1 or oracle.noise_variance_.min() < 0.01
     assert abs(ours - exact_linear_score(vae, X_test).mean()) < 0.05
     assert np.isfinite(vae.noise_variance_).all()

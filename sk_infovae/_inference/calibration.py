@@ -27,6 +27,7 @@ n of them and their mean squared errors u_j, and r the mean of u_j / v_j over th
 """
 
 import copy
+import math
 
 import torch
 from torch import Tensor
@@ -34,7 +35,6 @@ from torch import Tensor
 from sk_infovae._inference.jacobian import outputs_and_jacobian
 from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
-from sk_infovae._table.standardizer import REACH
 from sk_infovae.likelihoods import ColumnLikelihoods
 from sk_infovae.likelihoods.gaussian import MIN_ROWS
 
@@ -46,7 +46,9 @@ PRIOR_ROWS = 50
 
 
 @torch.no_grad()
-def calibrate(module: VAE, trained: Cells, held_out: Cells | None = None) -> None:
+def calibrate(
+    module: VAE, trained: Cells, held_out: Cells | None = None, far: float = math.inf
+) -> None:
     """Set the noise of columns whose likelihood leaves it for after the training.
 
     It stays as it was learned where the decoder can't be differentiated, and where fewer than
@@ -58,12 +60,15 @@ def calibrate(module: VAE, trained: Cells, held_out: Cells | None = None) -> Non
         Of one model, in eval mode; changed in place.
     trained, held_out : Cells
         Rows that the networks were trained on, and others.
+    far : float
+        A cell further out, or there, which training drew in, counts as missing: it is no measure
+        of the noise.
     """
     columns = module.likelihood.calibrated_columns
     if not len(columns):
         return
     likelihood = copy.deepcopy(module.likelihood).double()
-    sets = [SquaredErrors(module, likelihood, rows) for rows in (trained, held_out) if rows]
+    sets = [SquaredErrors(module, likelihood, rows, far) for rows in (trained, held_out) if rows]
     for _ in range(JACOBIANS):
         try:
             for one in sets:
@@ -91,8 +96,6 @@ def blend(variance: Tensor, held_out: Tensor, n_rows: Tensor, columns: Tensor) -
 class SquaredErrors:
     """Squared errors of the observed cells under p(z|x), as the noise changes.
 
-    A cell far out, which training draws in, counts as missing: it is no measure of the noise.
-
     Parameters
     ----------
     module : VAE
@@ -100,10 +103,14 @@ class SquaredErrors:
     likelihood : ColumnLikelihoods
         The module's in float64, whose noise changes.
     cells : Cells
+    far : float
+        Cells there and beyond count as missing.
     """
 
-    def __init__(self, module: VAE, likelihood: ColumnLikelihoods, cells: Cells):
-        self.decoder, self.likelihood, near = module.decoder, likelihood, cells.x.abs() < REACH
+    def __init__(
+        self, module: VAE, likelihood: ColumnLikelihoods, cells: Cells, far: float = math.inf
+    ):
+        self.decoder, self.likelihood, near = module.decoder, likelihood, cells.x.abs() < far
         self.seen = near.double() * (1.0 if cells.mask is None else cells.mask)
         x = torch.where(near, cells.x, 0.0)
         self.x, self.mask = x.double(), None if self.seen.all() else self.seen

@@ -10,7 +10,7 @@ import threading
 import torch
 from torch import Tensor, nn
 
-from sk_infovae._model.networks import ACTIVATIONS, Linear, SkipDecoder
+from sk_infovae._model.networks import ACTIVATIONS, Linear, SkipPerceptron
 
 FORWARD_MODE = threading.Lock()
 """torch keeps one level of forward-mode derivatives for all threads."""
@@ -32,7 +32,7 @@ def is_perceptron(module: nn.Module) -> bool:
     """Whether `push` knows every layer; a subclass may do anything, so types must be equal."""
     if type(module) is nn.Sequential:
         return all(map(is_perceptron, module))
-    if type(module) is SkipDecoder:
+    if type(module) is SkipPerceptron:
         return is_perceptron(module.body) and is_perceptron(module.skip)
     return type(module) in LINEAR or type(module) in ELEMENTWISE
 
@@ -43,7 +43,7 @@ def push(module: nn.Module, value: Tensor, tangents: Tensor) -> tuple[Tensor, Te
         for layer in module:
             value, tangents = push(layer, value, tangents)
         return value, tangents
-    if isinstance(module, SkipDecoder):
+    if isinstance(module, SkipPerceptron):
         curved, bent = push(module.body, value, tangents)
         straight, flat = push(module.skip, value, tangents)
         return curved + straight, bent + flat

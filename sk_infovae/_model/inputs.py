@@ -80,8 +80,8 @@ class EncoderInputs(nn.Module):
                 if n > MOST_INDICATORS
             }
         )
-        single = len(self.plain) + len(scaled) + len(shown) + len(hole_columns)
-        self.width = single + EMBEDDING_WIDTH * len(self.tables)
+        self.n_shown = len(self.plain) + len(scaled) + len(shown)
+        self.width = self.n_shown + EMBEDDING_WIDTH * len(self.tables) + len(hole_columns)
 
     @torch.no_grad()
     def init_from_data(self, x: Tensor, mask: Tensor | None) -> None:

@@ -19,6 +19,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+SMALL = 0.1
+"""Part of its random last layer with which a perceptron begins beside a linear map that is known."""
+
+
 class Linear(nn.Linear):
     """``x W' + b`` for one model, or for K of them at once.
 
@@ -46,48 +50,82 @@ def mlp(
     return nn.Sequential(*layers, Linear(n_inputs, n_outputs))
 
 
-class SkipDecoder(nn.Module):
-    """``f(z) + W z``: a perceptron beside a linear map, which is PCA's whole decoder.
+class SkipPerceptron(nn.Module):
+    """``f(x) + W x``: a perceptron beside a linear map, which is all that PCA has.
 
-    The linear part is learned first and fast; the perceptron adds the curvature.
+    The linear part says most and is there from the start; the perceptron adds the curvature.
     """
 
     def __init__(
         self,
-        n_components: int,
+        n_inputs: int,
         hidden: Sequence[int],
         n_outputs: int,
         activation: Callable[[], nn.Module],
     ):
         super().__init__()
-        self.body = mlp(n_components, hidden, n_outputs, activation)
-        self.skip = Linear(n_components, n_outputs, bias=False)
+        self.body = mlp(n_inputs, hidden, n_outputs, activation)
+        self.skip = Linear(n_inputs, n_outputs, bias=False)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Map codes ``(..., n_components)`` to outputs ``(..., n_outputs)``."""
-        return self.body(z) + self.skip(z)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs ``(..., n_inputs)`` to outputs ``(..., n_outputs)``."""
+        return self.body(x) + self.skip(x)
+
+
+def perceptron(
+    n_inputs: int, hidden: Sequence[int], n_outputs: int, activation: Callable[[], nn.Module]
+) -> SkipPerceptron | Linear:
+    """A perceptron with a linear skip; a plain linear map without hidden layers."""
+    if not hidden:
+        return Linear(n_inputs, n_outputs)
+    return SkipPerceptron(n_inputs, hidden, n_outputs, activation)
 
 
 def default_encoder(
     n_inputs: int, n_components: int, hidden: Sequence[int], activation: Callable[[], nn.Module]
 ) -> nn.Module:
-    """Perceptron to the mean and log-variance of q(z|x), ``2 * n_components`` outputs."""
-    return mlp(n_inputs, hidden, 2 * n_components, activation)
+    """To the mean and log-variance of q(z|x), ``2 * n_components`` outputs.
+
+    The linear map beside it is measured (`begin_linear`), never learned, and 0 until then: of many
+    inputs a step of Adam would move it far.
+    """
+    network = perceptron(n_inputs, hidden, 2 * n_components, activation)
+    if isinstance(network, SkipPerceptron):
+        nn.init.zeros_(network.skip.weight)
+        network.skip.weight.requires_grad_(False)
+    return network
 
 
 def default_decoder(
     n_components: int, n_outputs: int, hidden: Sequence[int], activation: Callable[[], nn.Module]
 ) -> nn.Module:
-    """Mirror image of the encoder with a linear skip; a plain linear map without hidden layers."""
-    if not hidden:
-        return Linear(n_components, n_outputs)
-    return SkipDecoder(n_components, tuple(reversed(hidden)), n_outputs, activation)
+    """Mirror image of the encoder."""
+    return perceptron(n_components, tuple(reversed(hidden)), n_outputs, activation)
 
 
-def output_bias(decoder: nn.Module) -> Tensor | None:
-    """Bias of the default decoder's last layer; None for a decoder of the user's own."""
-    last = decoder.body[-1] if isinstance(decoder, SkipDecoder) else decoder
+def is_default(network: nn.Module) -> bool:
+    """Whether `perceptron` made it."""
+    return type(network) in (SkipPerceptron, Linear)
+
+
+def output_bias(network: nn.Module) -> Tensor | None:
+    """Bias of the last layer of what `perceptron` made; None for a network of the user's own."""
+    last = network.body[-1] if isinstance(network, SkipPerceptron) else network
     return last.bias if isinstance(last, nn.Linear) else None
+
+
+@torch.no_grad()
+def begin_linear(network: SkipPerceptron | Linear, slopes: Tensor, offset: Tensor) -> None:
+    """Make it ``slopes x + offset``, up to a small part of what its random layers say."""
+    if isinstance(network, SkipPerceptron):
+        last = network.body[-1]
+        assert isinstance(last, Linear)
+        last.weight.mul_(SMALL)
+        network.skip.weight.copy_(slopes)
+        last.bias.copy_(offset)
+    else:
+        network.weight.copy_(slopes)
+        network.bias.copy_(offset)
 
 
 def check_shapes(

@@ -56,16 +56,18 @@ class VAE(nn.Module):
         """Whether `init_from_data` finds anything to do."""
         return len(self.inputs.measured) > 0 or self.likelihood.inits_from_data
 
-    def init_from_data(self, x: Tensor, mask: Tensor | None) -> None:
+    def init_from_data(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Begin where the rows ``x (n, n_columns)`` say: what can be measured is not learned.
 
-        The outputs of the best constant model become the default decoder's last bias.
+        The outputs of the best constant model become the default decoder's last bias; they are
+        returned, 0 where none is known.
         """
         self.inputs.init_from_data(x, mask)
         outputs, known = self.likelihood.init_from_data(x, mask)
         bias = output_bias(self.decoder)
         if bias is not None:
             bias.data = torch.where(known, outputs, bias.data)
+        return outputs
 
     def forward(self, x: Tensor, mask: Tensor | None, noise: Tensor) -> VAEOutput:
         """Encode, draw z with the given standard normal noise, decode."""

@@ -19,8 +19,11 @@ BLOCK_CELLS = 2**21
 FENCE = 30.0
 """Cells more interquartile ranges than this outside the quartiles do not set centre and scale."""
 
-REACH = 30.0
-"""Training sees cells more standard deviations than this from the centre as if they stood there."""
+REACH = 10.0, 30.0
+"""Standard deviations from the centre beyond which training sees cells as if they stood there."""
+
+MOST_OF_A_VARIANCE = 1 / 3
+"""Of a column's variance what one cell may be; `REACH` follows the number of rows for its sake."""
 
 TAILS = {0.25: 0.0, 0.10: 5.0, 0.05: 5.0, 0.01: 5.0}
 """What a pair of quantiles leaves on each side, in the order tried; the cells needed there."""
@@ -55,6 +58,8 @@ class Standardizer:
         Columns with a missing cell.
     standardised : ndarray of bool
         Columns with a centre and a scale of their own.
+    far : float
+        Training draws in what lies further from the centre, in the model's units.
     """
 
     centre: NDArray[np.float64]
@@ -64,6 +69,7 @@ class Standardizer:
     high: NDArray[np.float64]
     has_holes: NDArray[np.bool_]
     standardised: NDArray[np.bool_]
+    far: float
 
     @classmethod
     def fit(
@@ -98,6 +104,8 @@ class Standardizer:
             high=high,
             has_holes=holes,
             standardised=standardised,
+            # As training has it, in float32.
+            far=float(np.float32(np.clip(np.sqrt(MOST_OF_A_VARIANCE * X.shape[0]), *REACH))),
         )
 
     def encode(
@@ -124,10 +132,10 @@ class Standardizer:
     def encode_for_training(
         self, X: Any, dtype: type[np.floating]
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """As `encode`; numbers far out are drawn to `REACH`, lest one cell rules a batch."""
+        """As `encode`; numbers beyond `far` are drawn in, lest one cell rules a batch."""
         x, mask = self.encode(X, dtype)
-        if x.max(initial=0.0) > REACH or x.min(initial=0.0) < -REACH:
-            x = np.where(self.standardised, x.clip(-REACH, REACH), x)
+        if x.max(initial=0.0) > self.far or x.min(initial=0.0) < -self.far:
+            x = np.where(self.standardised, x.clip(-self.far, self.far), x)
         return x, mask
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:

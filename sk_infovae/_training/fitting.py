@@ -14,13 +14,14 @@ from sk_infovae._base.seeds import draw_seed
 from sk_infovae._inference.calibration import calibrate
 from sk_infovae._inference.table_model import TableModel
 from sk_infovae._model.architecture import NetworkSpec
+from sk_infovae._model.cells import Cells
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.layout import ColumnSpec, TableLayout
 from sk_infovae._table.reading import finite, read_first, read_table
 from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.hooks import SklearnCallbacks
 from sk_infovae._training.loop import train_alone
-from sk_infovae._training.net import InfoVAENet, spread, tidy_history
+from sk_infovae._training.net import InfoVAENet, tidy_history
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, make_rows
 from sk_infovae._training.state import net_state, rebuild_net
@@ -28,6 +29,9 @@ from sk_infovae._training.training import Training, prepare_training
 
 CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 4096)
 """Noise is calibrated on so many slopes of outputs by codes; the least and the most rows."""
+
+CALIBRATION_PRIOR = 256
+"""Training rows beside held-out ones, of which they only are the prior."""
 
 
 @dataclass(frozen=True)
@@ -161,14 +165,14 @@ def fit_table(
     def copied(net: InfoVAENet) -> dict[str, Any]:
         """The attributes of a fit that ends now."""
         twin = rebuild_net(layout.architecture, spec.plan, net_state(net))
-        calibrate_net(twin, training)
+        calibrate_net(twin, training, layout)
         return Fitted(layout, spec.plan, twin, names).attributes
 
     watcher = None if watched is None else SklearnCallbacks(*watched, copied)
     net = train_alone(training, previous, watcher)
     if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
-    calibrate_net(net, training)
+    calibrate_net(net, training, layout)
     fitted = Fitted(layout, spec.plan, net, names)
     if one_pass or net.interrupted_:
         return fitted
@@ -203,18 +207,22 @@ def names_of(reader: Any) -> dict[str, Any]:
     return {name: vars(reader)[name] for name in FITTED[:2] if name in vars(reader)}
 
 
-def calibrate_net(net: InfoVAENet, training: Training) -> None:
+def calibrate_net(net: InfoVAENet, training: Training, layout: TableLayout) -> None:
     """Set what the likelihood leaves for after the training, by some rows of it."""
     least, most = CALIBRATION_ROWS
     module = net.plain_module
     slopes = module.likelihood.n_outputs * training.architecture.n_components
     n_rows = max(least, min(most, CALIBRATION_CELLS // slopes))
-    seen, held_out = (
-        None if rows is None else rows.__getitems__(spread(len(rows), n_rows)).to(net.device)
-        for rows in (training.rows, training.valid)
-    )
-    assert seen is not None
-    calibrate(module, seen, held_out)
+
+    def some(rows: Rows, n_rows: int) -> Cells:
+        return rows.spread(n_rows).to(net.device)
+
+    if training.valid is None:
+        sets = [some(training.rows, n_rows)]
+    else:
+        few = min(n_rows, CALIBRATION_PRIOR)
+        sets = [some(training.rows, few), some(training.valid, n_rows)]
+    calibrate(module, *sets, far=layout.standardizer.far)
 
 
 def collapse_of(layout: TableLayout, net: InfoVAENet, cells: Any) -> str | None:
@@ -256,7 +264,7 @@ class FitAhead:
         """What the fit will find: the net, or the error that ended its training."""
         failed = isinstance(result, Exception)
         if not failed:
-            calibrate_net(result, self.training)
+            calibrate_net(result, self.training, self.layout)
         collapse = None if failed else collapse_of(self.layout, result, self.cells)
         return Ahead(result, self.training.plan, self.layout, collapse)
 

@@ -72,6 +72,7 @@ def train_alone(
     if previous is not None:
         net.earlier = previous.epochs()
         net.load_weights(previous.weights())
+        net.plain_module.likelihood.calibrate(None)
         if type(previous.optimizer_) is type(net.optimizer_):
             load_optimizer_state(net, optimizer_state(previous))
     own_draws = private_rng(training.seed, plan.device)

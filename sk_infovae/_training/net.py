@@ -372,12 +372,7 @@ def evenly_spaced(rows: Rows, batch_shape: tuple[int, ...]) -> Cells:
     """All rows of a data set, or as many as `REFIT_ROWS` and the memory allow."""
     batch_size, n_columns = batch_shape[-2:]
     most = min(len(rows), REFIT_ROWS, max(batch_size, BLOCK_CELLS // n_columns))
-    return rows.__getitems__(spread(len(rows), most))
-
-
-def spread(n_rows: int, most: int) -> Tensor:
-    """Positions of at most so many rows, evenly spaced."""
-    return torch.linspace(0, n_rows - 1, min(n_rows, most), dtype=torch.float64).long()
+    return rows.spread(most)
 
 
 def _keep(batch: Cells) -> Cells:

@@ -42,6 +42,12 @@ class Rows(Dataset):
         mask = None if self.mask is None else self.mask.index_select(0, rows)
         return Cells(self.x.index_select(0, rows), mask)
 
+    def spread(self, most: int) -> Cells:
+        """At most so many rows, evenly spaced."""
+        n_rows = len(self)
+        chosen = torch.linspace(0, n_rows - 1, min(n_rows, most), dtype=torch.float64).long()
+        return self.__getitems__(chosen)
+
     @property
     def identity(self) -> tuple[int, bytes]:
         """Which table, and which of its rows."""

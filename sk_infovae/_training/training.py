@@ -8,13 +8,17 @@ import torch
 from sk_infovae._base.seeds import private_rng
 from sk_infovae._model.architecture import Architecture
 from sk_infovae._model.layout import TableLayout
+from sk_infovae._model.start import start_from_pca
 from sk_infovae._model.vae import VAE
-from sk_infovae._training.net import InfoVAENet, spread
+from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, hold_out
 
 START_ROWS = 100_000
-"""Rows, evenly spaced, on which is measured where training starts."""
+"""Rows, evenly spaced, on which the best constant model is measured."""
+
+PCA_CELLS, PCA_ROWS = 2**21, (64, 20_000)
+"""PCA is taken of so many inputs and outputs; the least and the most rows."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,6 @@ def prepare_training(
         n_epochs, module = 0, build_module(layout, rows)
     else:
         n_epochs, module = len(previous.history), copy.deepcopy(previous.plain_module)
-        module.likelihood.calibrate(None)
     seed = layout.seed_for("train", n_epochs)
     return Training(plan, layout.architecture, module, seed, rows, valid)
 
@@ -116,8 +119,11 @@ def build_module(layout: TableLayout, rows: Rows) -> VAE:
     """A module with fresh weights, begun where the rows say."""
     with private_rng(layout.seed_for("weights"), "cpu"):
         module = layout.architecture.build()
+    outputs = torch.zeros(module.likelihood.n_outputs)
     if module.is_measured:
         with torch.no_grad():
-            some = rows.__getitems__(spread(len(rows), START_ROWS))
-            module.init_from_data(some.x, some.mask)
+            outputs = module.init_from_data(*rows.spread(START_ROWS))
+    n_rows = PCA_CELLS // (module.inputs.width + module.likelihood.n_outputs)
+    some = rows.spread(max(PCA_ROWS[0], min(PCA_ROWS[1], n_rows)))
+    start_from_pca(module, layout.architecture.n_components, some, outputs)
     return module

@@ -10,7 +10,7 @@ aten: Any = torch.ops.aten
 
 
 class Affine(NamedTuple):
-    """A linear layer's parameters and the memory of their gradients.
+    """A linear layer's parameters and the memory of their gradients; None for what is not learned.
 
     ``weight`` is ``(..., n_outputs, n_inputs)`` and ``bias`` ``(..., 1, n_outputs)``; the leading
     dimension of a stack is the model.
@@ -18,7 +18,7 @@ class Affine(NamedTuple):
 
     weight: Tensor
     bias: Tensor | None
-    weight_gradient: Tensor
+    weight_gradient: Tensor | None
     bias_gradient: Tensor | None
 
 
@@ -174,7 +174,8 @@ class Layer:
 
     def backward(self, x: Tensor) -> None:
         """Write the gradients of W and b, from g."""
-        self.products.mm(self.h_t, x, out=self.affine.weight_gradient)
+        if self.affine.weight_gradient is not None:
+            self.products.mm(self.h_t, x, out=self.affine.weight_gradient)
         if self.affine.bias_gradient is not None:
             torch.sum(self.h, -2, keepdim=True, out=self.affine.bias_gradient)
 
@@ -191,7 +192,7 @@ class Layer:
 
 
 class Perceptron:
-    """Layers in a row.
+    """Layers in a row, and perhaps a linear map beside them.
 
     Parameters
     ----------
@@ -200,14 +201,23 @@ class Perceptron:
         Those between the layers, one fewer.
     n : int
         Batch size.
+    skip : Affine or None
+        The linear map.
     """
 
-    def __init__(self, affines: Sequence[Affine], activations: Sequence[type[Activation]], n: int):
+    def __init__(
+        self,
+        affines: Sequence[Affine],
+        activations: Sequence[type[Activation]],
+        n: int,
+        skip: Affine | None = None,
+    ):
         self.layers = [
             Layer(affine, n, activation)
             for affine, activation in zip(affines, [*activations, None], strict=True)
         ]
         self.last = self.layers[-1]
+        self.skip = None if skip is None else Layer(skip, n, h=self.last.h)
 
     def forward(self, x: Tensor, start: Tensor | None = None) -> None:
         """Write every h; ``start`` takes the place of the last bias."""
@@ -215,9 +225,15 @@ class Perceptron:
         for layer, before in zip(self.layers[:-1], self.inputs, strict=False):
             layer.forward(before)
         self.last.add(self.last.affine.bias if start is None else start, self.inputs[-1])
+        if self.skip is not None:
+            self.skip.add(self.last.h, x)
 
     def backward(self, into: Tensor | None = None) -> None:
         """All gradients, from that in the memory of the last h; adds dL/dx to ``into``."""
+        if self.skip is not None:
+            self.skip.backward(self.inputs[0])
+            if into is not None:
+                self.skip.add_input_gradient(into)
         for k in reversed(range(len(self.layers))):
             self.layers[k].backward(self.inputs[k])
             if k:

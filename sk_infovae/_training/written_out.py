@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_infovae._model.networks import Linear, SkipDecoder
+from sk_infovae._model.networks import Linear, SkipPerceptron
 from sk_infovae._model.objective import InfoVAELoss, Terms, coefficients
 from sk_infovae._model.vae import VAE
 from sk_infovae._training.written_layers import (
@@ -31,10 +31,11 @@ MOST_SIZES = 4
 
 
 class Chain(NamedTuple):
-    """Linear layers in a row and the activations between them."""
+    """Linear layers in a row, the activations between them, and a linear map beside them."""
 
     linears: list[nn.Linear]
     activations: list[type[Activation]]
+    skip: nn.Linear | None = None
 
 
 class Parts(NamedTuple):
@@ -42,19 +43,27 @@ class Parts(NamedTuple):
 
     encoder: Chain
     decoder: Chain
-    skip: nn.Linear | None
     noise: Gaussian
     rho: Tensor
 
     @property
     def linears(self) -> list[nn.Linear]:
         """Every linear layer."""
-        return [*self.encoder.linears, *self.decoder.linears, *filter(None, [self.skip])]
+        skips = filter(None, [self.encoder.skip, self.decoder.skip])
+        return [*self.encoder.linears, *self.decoder.linears, *skips]
 
     @property
     def learned(self) -> list[Tensor]:
         """Every parameter that gets a gradient."""
-        return [p for linear in self.linears for p in linear.parameters()] + [self.rho]
+        frozen = set(self.frozen)
+        own = [p for linear in self.linears for p in linear.parameters() if p not in frozen]
+        return [*own, self.rho]
+
+    @property
+    def frozen(self) -> list[Tensor]:
+        """Linear maps beside a perceptron that are measured, not learned."""
+        skips = filter(None, [self.encoder.skip, self.decoder.skip])
+        return [one.weight for one in skips if not one.weight.requires_grad]
 
 
 class Pass:
@@ -81,13 +90,16 @@ class Pass:
         n: int,
     ):
         self.encoder, self.decoder = (
-            Perceptron([affines[one] for one in chain.linears], chain.activations, n)
+            Perceptron(
+                [affines[one] for one in chain.linears],
+                chain.activations,
+                n,
+                None if chain.skip is None else affines[chain.skip],
+            )
             for chain in (parts.encoder, parts.decoder)
         )
         self.draw = Draw(self.encoder.last)
-        last = self.decoder.last
-        self.skip = None if parts.skip is None else Layer(affines[parts.skip], n, h=last.h)
-        self.noise = GaussianNoise(*rho, last, parts.noise.floor)
+        self.noise = GaussianNoise(*rho, self.decoder.last, parts.noise.floor)
         bandwidth = gaussian_bandwidth(divergence, self.draw.d)
         self.divergence = (
             AnyDivergence(divergence, self.draw)
@@ -111,8 +123,6 @@ class Pass:
         last = self.decoder.last
         assert last.affine.bias is not None
         self.decoder.forward(z, torch.sub(last.affine.bias, x, out=last.h))
-        if self.skip is not None:
-            self.skip.add(last.h, z)
         return self.noise.evaluate(mask), kl, value
 
     def own(self, noise: Tensor) -> Tensor:
@@ -121,11 +131,7 @@ class Pass:
 
     def backward(self, noise: Tensor, on_kl: Tensor) -> None:
         """Every other gradient."""
-        z, into = self.draw.z, self.draw.gradient
-        if self.skip is not None:
-            self.skip.backward(z)
-            self.skip.add_input_gradient(into)
-        self.decoder.backward(into)
+        self.decoder.backward(self.draw.gradient)
         self.draw.backward(self.own(noise), on_kl)
         if isinstance(self.divergence, AnyDivergence):
             self.divergence.add_to_posterior()
@@ -156,8 +162,9 @@ class WrittenOut:
         gradients: Mapping[Tensor, Tensor],
     ):
         self.module, self.criterion, self.parts = module, criterion, parts
-        self.tensors = {p: tensors[p] for p in parts.learned}
-        self.places = [(tensor, gradients[tensor]) for tensor in self.tensors.values()]
+        self.tensors = {p: tensors[p] for p in [*parts.learned, *parts.frozen]}
+        learned = [self.tensors[p] for p in parts.learned]
+        self.places = [(tensor, gradients[tensor]) for tensor in learned]
         self._bind()
 
     @classmethod
@@ -170,7 +177,7 @@ class WrittenOut:
     ) -> "WrittenOut | None":
         """The written out step of a model; None for a model that needs autograd.
 
-        Covered are chains of linear layers and `ACTIVATIONS`, also with `SkipDecoder`, Gaussian
+        Covered are chains of linear layers and `ACTIVATIONS`, also with `SkipPerceptron`, Gaussian
         columns with a learned or calibrated scale, and divergences that learn nothing.
 
         Parameters
@@ -195,7 +202,7 @@ class WrittenOut:
 
     def _bind(self) -> None:
         """Take the parameters' memory as it is now, and forget what was bound to another."""
-        self.starts = [tensor.data_ptr() for tensor, _ in self.places]
+        self.starts = [tensor.data_ptr() for tensor in self.tensors.values()]
         self.passes: dict[int, Pass] = {}
         rho = self.tensors[self.parts.rho]
         self.weights = [rho.new_empty(rho.shape[:-1], requires_grad=False) for _ in range(2)]
@@ -207,7 +214,7 @@ class WrittenOut:
             if len(self.passes) == MOST_SIZES:
                 self.passes.clear()
             places = dict(self.places)
-            pairs = {p: (t.detach(), places[t]) for p, t in self.tensors.items()}
+            pairs = {p: (t.detach(), places.get(t)) for p, t in self.tensors.items()}
             affines = {one: affine(one, pairs) for one in self.parts.linears}
             rho, gradient = (one.unsqueeze(-2) for one in pairs[self.parts.rho])
             measure = self.criterion.divergence
@@ -228,7 +235,7 @@ class WrittenOut:
         A gradient is that of the loss; in a stack that of the sum of the members' losses, each
         with its own weights ``(n_members,)``.
         """
-        if [tensor.data_ptr() for tensor, _ in self.places] != self.starts:
+        if [tensor.data_ptr() for tensor in self.tensors.values()] != self.starts:
             self._bind()
         now = self._pass(x.shape[-2])
         self._weigh(weights or coefficients(self.criterion.alpha, self.criterion.lambd))
@@ -249,7 +256,7 @@ class WrittenOut:
                 place.fill_(weight)
 
 
-def affine(linear: nn.Linear, pairs: Mapping[Tensor, tuple[Tensor, Tensor]]) -> Affine:
+def affine(linear: nn.Linear, pairs: Mapping[Tensor, tuple[Tensor, Any]]) -> Affine:
     """A linear layer's parameters and their gradients' memory, ready for products."""
     weight, weight_gradient = pairs[linear.weight]
     if linear.bias is None:
@@ -260,10 +267,7 @@ def affine(linear: nn.Linear, pairs: Mapping[Tensor, tuple[Tensor, Tensor]]) -> 
 
 def covered_parts(module: VAE, criterion: InfoVAELoss) -> Parts | None:
     """What the model consists of, where all of it is covered."""
-    decoder, skip = module.decoder, None
-    if type(decoder) is SkipDecoder:
-        decoder, skip = decoder.body, decoder.skip
-    chains = chain_of(module.encoder), chain_of(decoder)
+    chains = chain_of(module.encoder), chain_of(module.decoder)
     likelihoods = module.likelihood._likelihoods
     noise = likelihoods[0]
     if chains[0] is None or chains[1] is None or len(criterion.critic) or len(likelihoods) > 1:
@@ -271,12 +275,15 @@ def covered_parts(module: VAE, criterion: InfoVAELoss) -> Parts | None:
     if type(noise) is not Gaussian or noise.scale not in ("calibrated", "learned"):
         return None
     rho = module.likelihood.get_parameter("parameter_dicts.0.log_variance")
-    parts = Parts(chains[0], chains[1], skip, noise, rho)
+    parts = Parts(chains[0], chains[1], noise, rho)
     return parts if is_plain(module, parts.learned) else None
 
 
 def chain_of(network: nn.Module) -> Chain | None:
     """Its layers, where they are linear ones with activations as torch makes them between."""
+    if type(network) is SkipPerceptron:
+        body = chain_of(network.body)
+        return body and Chain(body.linears, body.activations, network.skip)
     if type(network) not in (Linear, nn.Linear, nn.Sequential):
         return None
     layers = list(network) if isinstance(network, nn.Sequential) else [network]

@@ -26,22 +26,23 @@ class Gaussian(Likelihood):
 
     A learned scale balances the reconstruction against the other terms by itself (sigma-VAE,
     Rybkin et al., arXiv 2006.13202). It starts at the column's own spread and falls slowly, which
-    keeps codes smooth; a density needs it where the errors are. So the default parts the two: what
-    the networks trained with, and what is measured when they are done. The floor keeps a constant
-    column finite.
+    keeps codes smooth; a density needs it where the errors are. And a noise of each column's own
+    lets a few columns that are known almost exactly weigh more than all others. So the default
+    parts the two: one noise for all columns while the networks train, and what is measured of each
+    when they are done. The floor keeps a constant column finite.
 
     Parameters
     ----------
     scale : {"calibrated", "learned", "optimal"} or float, default="calibrated"
         Standard deviation of the noise. "learned" follows the gradient with the networks.
-        "calibrated" does too; when they are trained, it is set in closed form, to the column's
-        mean squared error under p(z|x), held-out rows included.
+        "calibrated" does too, one for all columns; when they are trained, each column's is set in
+        closed form, to its mean squared error under p(z|x), held-out rows included.
         "optimal" is the one that suits each training batch best, in closed form: the variance
         :math:`v_j` is the batch's mean squared error; after each epoch that of (up to 4096)
         training rows is kept for everything else, and for batches of fewer than 32 rows. A number
         fixes it for all columns, in units of the column's own standard deviation.
     shared : bool, default=False
-        Whether one noise serves all columns that have this likelihood.
+        Whether one noise serves all columns that have this likelihood, in the end too.
     standardised : bool, default=True
         Whether columns are brought to mean 0 and variance 1 first. False keeps their own units and
         origin, for scale and floor too: together with shared, for pictures with values between 0
@@ -86,8 +87,8 @@ class Gaussian(Likelihood):
             )
         start = torch.zeros(1 if self.shared else n_columns)
         if self.scale == "calibrated":
-            correction = nn.Parameter(torch.zeros_like(start), requires_grad=False)
-            return {"log_variance": start, "correction": correction}
+            correction = nn.Parameter(start, requires_grad=False)
+            return {"log_variance": torch.zeros(1), "correction": correction}
         if self.scale == "learned":
             return {"log_variance": start}
         if self.scale != "optimal":
@@ -150,8 +151,7 @@ class Gaussian(Likelihood):
     ) -> Tensor:
         """Log density, see `Likelihood.log_prob`."""
         log_variance = self.log_variance(parameters)
-        if self.shared:
-            log_variance = log_variance.expand(*log_variance.shape[:-1], x.shape[-1])
+        log_variance = log_variance.expand(*log_variance.shape[:-1], x.shape[-1])
         precision = torch.exp(-log_variance)
         squares = (x - outputs).square()
         if mask is None:

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from sk_infovae.likelihoods.base import Likelihood
 
 
+SINGULAR = 1e-7
+"""Eigenvalues of an information below this part of the largest are rounding."""
+
+
 class Block(NamedTuple):
     """Columns that share a likelihood, and the slice of the decoder's outputs that serves them."""
 
@@ -218,4 +222,27 @@ class ColumnLikelihoods(nn.Module):
                 width = part.shape[-2] // observed.shape[-1]
                 part = part * observed.repeat_interleave(width, -1)[..., None]
             parts.append(part)
-        return torch.cat(parts, -2)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -2)
+
+    def of_outputs(self, values: Tensor) -> Tensor:
+        """For each output what ``values (n_columns,)`` say of its column, ``(n_outputs,)``."""
+        parts = [values[b.columns].repeat_interleave(b.likelihood.n_outputs(1)) for b in self.blocks()]
+        return torch.cat(parts)
+
+    def inverse_fisher(self, outputs: Tensor, vectors: Tensor) -> Tensor:
+        """Inverse Fisher information at ``outputs (n_outputs,)`` times ``vectors (n_outputs, d)``.
+
+        What moves no probability (the same number more on each logit, say) is left out.
+        """
+        parts = []
+        for block in self.blocks():
+            width, given = block.likelihood.n_outputs(1), vectors[block.outputs]
+            identity = torch.eye(width).to(outputs).repeat(len(block.columns), 1)
+            information = block.likelihood.fisher_product(
+                outputs[None, block.outputs], block.parameters, identity[None]
+            )
+            inverse = torch.linalg.pinv(
+                information.view(-1, width, width), rtol=SINGULAR, hermitian=True
+            )
+            parts.append((inverse @ given.view(-1, width, given.shape[1])).flatten(0, 1))
+        return torch.cat(parts)

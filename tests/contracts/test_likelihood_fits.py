@@ -95,10 +95,16 @@ def frequencies(x, n_levels):
 
 def test_gaussian_learns_mean_and_variance():
     x = normal(200, N_COLUMNS) * torch.tensor([0.3, 1.0, 4.0]) + torch.tensor([0.0, -2.0, 5.0])
-    outputs, parameters = constant_fit(Gaussian(), x)
+    learned = Gaussian("learned")
+    outputs, parameters = constant_fit(learned, x)
     torch.testing.assert_close(outputs, x.mean(0), rtol=1e-6, atol=1e-6)
-    variance = Gaussian().noise_variance(parameters)
+    variance = learned.noise_variance(parameters)
     torch.testing.assert_close(variance, x.var(0, correction=0), rtol=1e-5, atol=0)
+    _, parameters = constant_fit(Gaussian(), x)  # one for all, until it is calibrated
+    variance = Gaussian().noise_variance(parameters)
+    torch.testing.assert_close(
+        variance, x.var(0, correction=0).mean().expand(N_COLUMNS), rtol=1e-5, atol=0
+    )
 
 
 def test_gaussian_floor_keeps_a_constant_column_finite():

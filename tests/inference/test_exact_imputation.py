@@ -43,10 +43,11 @@ def with_truth(vae, truth):
             if column.likelihood == "ordinal":
                 steps = np.log(np.expm1(np.diff(column.cuts)))
                 parameters["cuts"][k] = torch.tensor([column.cuts[0], *steps])
-            if "log_variance" in parameters:
-                parameters["log_variance"][k] = np.log(variance - block.likelihood.floor)
             if "correction" in parameters:
-                parameters["correction"][k] = 0
+                rho = np.log(variance - block.likelihood.floor)
+                parameters["correction"][k] = rho - parameters["log_variance"]
+            elif "log_variance" in parameters:
+                parameters["log_variance"][k] = np.log(variance - block.likelihood.floor)
             first = block.outputs.start + k * width
             decoder.weight[first : first + width] = torch.tensor(weight)
             decoder.bias[first : first + width] = torch.tensor(bias)

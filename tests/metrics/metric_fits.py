@@ -46,9 +46,9 @@ def linear(data, encoder, bias, log_variance, decoder, decoder_bias=0.0, **param
     settings = {"hidden_layer_sizes": (), "max_epochs": 1, "n_importance_samples": 512}
     vae = small(len(encoder), **(settings | params)).fit(data)
     with torch.no_grad():
-        vae.module_.encoder[0].weight.copy_(torch.cat([encoder, 0 * encoder]))
+        vae.module_.encoder.weight.copy_(torch.cat([encoder, 0 * encoder]))
         both = np.concatenate([np.broadcast_to(b, len(encoder)) for b in (bias, log_variance)])
-        vae.module_.encoder[0].bias.copy_(torch.as_tensor(both))
+        vae.module_.encoder.bias.copy_(torch.as_tensor(both))
         vae.module_.decoder.weight.copy_(torch.as_tensor(decoder))
         vae.module_.decoder.bias[:] = torch.as_tensor(decoder_bias)
     return vae

@@ -8,7 +8,7 @@ from sk_infovae._model.inputs import EncoderInputs
 from sk_infovae._model.networks import (
     ACTIVATIONS,
     Linear,
-    SkipDecoder,
+    SkipPerceptron,
     check_shapes,
     default_decoder,
     default_encoder,
@@ -54,7 +54,7 @@ def make_module(hole_columns=(), n_columns=4, n_components=2):
 
 
 def test_encoder_and_decoder_mirror_each_other():
-    assert widths(default_encoder(7, 2, (5, 3), nn.ReLU)) == [(7, 5), (5, 3), (3, 4)]
+    assert widths(default_encoder(7, 2, (5, 3), nn.ReLU).body) == [(7, 5), (5, 3), (3, 4)]
     assert widths(default_decoder(2, 7, (5, 3), nn.ReLU).body) == [(2, 3), (3, 5), (5, 7)]
 
 
@@ -81,7 +81,7 @@ def test_decoder_without_hidden_layers_is_one_affine_map():
 
 def test_skip_decoder_adds_a_linear_map_to_its_body():
     decoder = default_decoder(2, 7, (5,), nn.Tanh)
-    assert isinstance(decoder, SkipDecoder)
+    assert isinstance(decoder, SkipPerceptron)
     z = normal(6, 2)
     torch.testing.assert_close(decoder(z), decoder.body(z) + z @ decoder.skip.weight.T)
     decoder.body[-1].weight.data.zero_()

@@ -162,7 +162,8 @@ class Constant(Divergence):
 
 
 def gradients(value, module):
-    return torch.autograd.grad(value, list(module.parameters()), materialize_grads=True)
+    learned = [p for p in module.parameters() if p.requires_grad]
+    return torch.autograd.grad(value, learned, materialize_grads=True)
 
 
 over_masks = pytest.mark.parametrize("masked", [False, True])
@@ -313,7 +314,8 @@ def test_a_better_reconstruction_lowers_the_loss():
     with torch.no_grad():
         batch.x[:, 0] += 10
         # The encoder reads x, too: hold its side still.
-        batch.module.encoder[0].weight[:, 0] = 0
+        batch.module.encoder.body[0].weight[:, 0] = 0
+        batch.module.encoder.skip.weight[:, 0] = 0
     after = batch.terms(0.5, 10.0, Constant(before.divergence.item()))
     assert after.reconstruction < before.reconstruction
     change = after.loss - before.loss
@@ -328,7 +330,7 @@ def test_kl_is_a_penalty(alpha, weight):
     near = batch.terms(alpha, 3.0, Constant(0.0))
     with torch.no_grad():
         codes = batch.codes()
-        batch.module.encoder[-1].bias[D:] -= 8.0
+        batch.module.encoder.body[-1].bias[D:] -= 16.0
         batch.noise = (codes - batch.encoded().mean) / batch.encoded().stddev
     far = batch.terms(alpha, 3.0, Constant(0.0))
     torch.testing.assert_close(far.reconstruction, near.reconstruction)

@@ -14,15 +14,15 @@ from sk_infovae.likelihoods import (
 
 ORDERS = {
     "interleaved": [
-        Gaussian(),
+        Gaussian("learned"),
         Bernoulli(),
-        Gaussian(floor=0.1),
-        Gaussian(),
+        Gaussian("learned", floor=0.1),
+        Gaussian("learned"),
         Bernoulli(),
-        Gaussian(floor=0.1),
+        Gaussian("learned", floor=0.1),
     ],
-    "grouped": [Bernoulli(), Bernoulli(), Gaussian()],
-    "one block": [Gaussian()] * 3,
+    "grouped": [Bernoulli(), Bernoulli(), Gaussian("learned")],
+    "one block": [Gaussian("learned")] * 3,
     "one column": [Bernoulli()],
 }
 over_orders = pytest.mark.parametrize("likelihoods", ORDERS.values(), ids=ORDERS)
@@ -128,7 +128,7 @@ def test_noise_variance_stands_at_its_column_and_nan_at_others(likelihoods):
     expected = torch.full((len(likelihoods),), torch.nan, dtype=torch.float64)
     for column, (likelihood, _, own) in enumerate(singles(table)):
         if isinstance(likelihood, Gaussian):
-            rho = own["log_variance"][0] + own["correction"][0]
+            rho = own["log_variance"][0]
             expected[column] = likelihood.floor + rho.exp()
     found = table.noise_variance()
     torch.testing.assert_close(found, expected, equal_nan=True, check_dtype=False)

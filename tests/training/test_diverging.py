@@ -120,4 +120,4 @@ def test_a_row_far_outside_the_training_rows_is_no_divergence(X):
     held_out[:, -1] = 500.0
     vae = small(max_epochs=30, lr=1e-2, likelihood=Gaussian("learned"))
     vae.fit(flat, X_val=held_out)
-    assert vae.history_[-1]["valid_loss"] > 100 * abs(vae.history_[-1]["loss"])
+    assert vae.history_[-1]["valid_loss"] > 10 * abs(vae.history_[-1]["loss"])

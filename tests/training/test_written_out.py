@@ -44,7 +44,7 @@ def build(c=4, d=2, hidden=(5, 3), activation="silu", likelihood=None, seed=0, *
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in learned(module).items():
-            p.normal_(0, 3.0 if name.endswith("log_variance") else 0.7, generator=generator)
+            p.normal_(0, 3.0 if name.endswith("log_variance") else 0.5, generator=generator)
     return module
 
 
@@ -203,7 +203,8 @@ def test_inputs_that_are_drawn_in():
     criterion = InfoVAELoss(0.5, 10.0, MMD())
     module = build(has_outliers=True).double()
     with torch.no_grad():
-        module.encoder[-1].weight *= 1e-3
+        module.encoder.body[-1].weight *= 1e-3
+        module.encoder.skip.weight *= 1e-3
     written = WrittenOut.of(module, criterion)
     assert written is not None
     x, _, noise = draw(criterion, 5, 4, 2, False, dtype=torch.float64)
@@ -215,8 +216,8 @@ def test_codes_far_out_keep_the_digits_that_the_plain_path_keeps():
     criterion = InfoVAELoss(0.5, 10.0, MMD(bandwidth=0.5))
     module = build()
     with torch.no_grad():
-        module.encoder[-1].bias[:2] = 1e4
-        module.encoder[-1].weight[:2] *= 10
+        module.encoder.body[-1].bias[:2] = 1e4
+        module.encoder.body[-1].weight[:2] *= 10
     batch = draw(criterion, 9, 4, 2, False)
     exact = by_autograd(
         copy.deepcopy(module).double(), criterion, [b if b is None else b.double() for b in batch]
@@ -236,7 +237,7 @@ def test_loaded_and_replaced_parameters_are_followed():
     written.step(*batch, 50)
     module.load_state_dict(other.state_dict())
     assert_as_autograd(module, written, criterion, batch)
-    module.encoder[0].weight.data = torch.ones(5, 4)
+    module.encoder.body[0].weight.data = torch.ones(5, 4)
     assert_as_autograd(module, written, criterion, batch)
 
 
@@ -247,7 +248,7 @@ class Own(nn.Sequential):
 
 def tied():
     module = build(hidden=(4, 4, 4))
-    module.encoder[2].weight = module.encoder[4].weight
+    module.encoder.body[2].weight = module.encoder.body[4].weight
     return module
 
 
@@ -269,14 +270,14 @@ UNCOVERED = {
     "no bias": lambda: build(decoder=lambda d, o: nn.Linear(d, o, bias=False)),
     "other slope": lambda: build(activation=lambda: nn.ELU(0.5)),
     "other activation": lambda: build(activation=nn.Sigmoid),
-    "frozen": lambda: changed(lambda m: m.encoder[0].requires_grad_(False)),
+    "frozen": lambda: changed(lambda m: m.encoder.body[0].requires_grad_(False)),
     "tied": tied,
     "hook": lambda: changed(lambda m: m.decoder.register_forward_hook(lambda *_: None)),
     "hook on the way back": lambda: changed(
-        lambda m: m.encoder[0].weight.register_hook(lambda g: 0 * g)
+        lambda m: m.encoder.body[0].weight.register_hook(lambda g: 0 * g)
     ),
     "hook on gradients": lambda: changed(
-        lambda m: m.encoder[0].weight.register_post_accumulate_grad_hook(lambda p: None)
+        lambda m: m.encoder.body[0].weight.register_post_accumulate_grad_hook(lambda p: None)
     ),
 }  # fmt: skip
 
@@ -288,7 +289,7 @@ def test_other_models_are_left_to_autograd(make):
 
 def test_mixed_tables_and_critics_are_left_to_autograd():
     criterion = InfoVAELoss(0.5, 10.0, MMD())
-    for other in (Gaussian(shared=True), Bernoulli()):
+    for other in (Gaussian("learned"), Bernoulli()):
         mixed = build(likelihoods=(Gaussian(), other))
         assert WrittenOut.of(mixed, criterion) is None
     critic = Adversarial().init_parameters(2, torch.Generator())
