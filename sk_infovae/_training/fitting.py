@@ -27,7 +27,7 @@ from sk_infovae._training.rows import Rows, make_rows
 from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae._training.training import Training, prepare_training
 
-CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 4096)
+CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 1024)
 """Noise is calibrated on so many slopes of outputs by codes; the least and the most rows."""
 
 CALIBRATION_PRIOR = 256
