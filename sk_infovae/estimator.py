@@ -100,8 +100,9 @@ class InfoVAETransformer(
         in ``inverse_transform`` and ``sample``, untouched by ``impute``, and not in the score. A
         column that ``likelihood`` or ``categorical_features`` names is read as levels.
     hidden_layer_sizes : sequence of int, default=(128, 128)
-        Widths of the encoder; the decoder mirrors them and adds a linear skip. Empty for a linear
-        encoder and decoder, which is factor analysis for alpha = 0 and lambd = 1.
+        Widths of the encoder; the decoder mirrors them. Beside each perceptron stands a linear map
+        that begins as PCA's. Empty for a linear encoder and decoder, which with alpha = 0 and
+        lambd = 1 is probabilistic PCA, and factor analysis for ``likelihood=Gaussian("learned")``.
     activation : {"silu", "relu", "gelu", "elu", "tanh", "softplus"} or callable, default="silu"
         Activation between layers, or a class that makes one.
     encoder : callable, default=None

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_infovae._base.posterior import Posterior
+from sk_infovae._base.posterior import MOST_LOG_VARIANCE, Posterior
 from sk_infovae._model.inputs import EncoderInputs
 from sk_infovae._model.networks import output_bias
 from sk_infovae.likelihoods import ColumnLikelihoods
@@ -49,7 +49,8 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor | None = None) -> Posterior:
         """q(z|x) for ``x (batch, n_columns)``; ``mask`` is True where a cell was observed."""
-        return Posterior(*self.encoder(self.inputs(x, mask)).chunk(2, -1))
+        mean, log_variance = self.encoder(self.inputs(x, mask)).chunk(2, -1)
+        return Posterior(mean, log_variance.clamp(max=MOST_LOG_VARIANCE))
 
     @property
     def is_measured(self) -> bool:

@@ -18,7 +18,6 @@ from sk_infovae._training.written_layers import (
     ACTIVATIONS,
     Activation,
     Affine,
-    Layer,
     Perceptron,
 )
 from sk_infovae._training.written_terms import AnyDivergence, Draw, GaussianMMD, GaussianNoise
@@ -135,6 +134,7 @@ class Pass:
         self.draw.backward(self.own(noise), on_kl)
         if isinstance(self.divergence, AnyDivergence):
             self.divergence.add_to_posterior()
+        self.draw.hold()
         self.encoder.backward()
 
 

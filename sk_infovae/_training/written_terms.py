@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sk_infovae._base.posterior import Posterior
+from sk_infovae._base.posterior import MOST_LOG_VARIANCE, Posterior
 from sk_infovae._training.written_layers import LONE, STACK, Layer
 from sk_infovae.divergences import Codes, Divergence
 from sk_infovae.likelihoods.gaussian import LOG_2PI
@@ -18,6 +18,8 @@ def constants(like: Tensor, *values: float) -> tuple[Tensor, ...]:
 
 class Draw:
     r"""z = m + s e with s = exp(l / 2), and the batch's mean KL, on batches of one size.
+
+    l is held at `MOST_LOG_VARIANCE`, beyond which it has no gradient.
 
     .. math::
 
@@ -38,18 +40,19 @@ class Draw:
 
     def __init__(self, layer: Layer):
         self.mean, self.log_variance = layer.h.chunk(2, -1)
-        self.std, self.variance, self.z, self.part = (
-            torch.empty_like(self.mean, memory_format=torch.contiguous_format) for _ in range(4)
+        self.std, self.variance, self.z, self.part, self.within = (
+            torch.empty_like(self.mean, memory_format=torch.contiguous_format) for _ in range(5)
         )
         # Columns one after the other: a product with few columns is slow, its mirror image is not.
         self.gradient = torch.empty_like(self.z.mT, memory_format=torch.contiguous_format).mT
         self.n, self.d = self.z.shape[-2:]
-        values = 0.5, 1.0, 1 / self.n, -0.5 * self.d
-        self.half, self.one, self.per_row, self.kl_of_0 = constants(self.z, *values)
+        values = 0.5, 1.0, 1 / self.n, -0.5 * self.d, MOST_LOG_VARIANCE
+        self.half, self.one, self.per_row, self.kl_of_0, self.most = constants(self.z, *values)
 
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """z and the mean KL ``(...)``."""
-        torch.mul(self.log_variance, self.half, out=self.std).exp_()
+        torch.le(self.log_variance, self.most, out=self.within)
+        torch.mul(self.log_variance.clamp_(max=MOST_LOG_VARIANCE), self.half, out=self.std).exp_()
         torch.addcmul(self.mean, self.std, noise, out=self.z)
         torch.mul(self.std, self.std, out=self.variance)
         torch.addcmul(self.variance, self.mean, self.mean, out=self.part)
@@ -63,6 +66,10 @@ class Draw:
         torch.mul(self.gradient, noise, out=self.part).mul_(self.std)
         self.part.addcmul_(self.variance.sub_(self.one), per_row)
         torch.mul(self.part, self.half, out=self.log_variance)
+
+    def hold(self) -> None:
+        """Take the gradient from each l that was held."""
+        self.log_variance.mul_(self.within)
 
 
 class GaussianNoise:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from sk_infovae.likelihoods.base import Likelihood
 
-
 SINGULAR = 1e-7
 """Eigenvalues of an information below this part of the largest are rounding."""
 
@@ -226,7 +225,9 @@ class ColumnLikelihoods(nn.Module):
 
     def of_outputs(self, values: Tensor) -> Tensor:
         """For each output what ``values (n_columns,)`` say of its column, ``(n_outputs,)``."""
-        parts = [values[b.columns].repeat_interleave(b.likelihood.n_outputs(1)) for b in self.blocks()]
+        parts = [
+            values[b.columns].repeat_interleave(b.likelihood.n_outputs(1)) for b in self.blocks()
+        ]
         return torch.cat(parts)
 
     def inverse_fisher(self, outputs: Tensor, vectors: Tensor) -> Tensor:

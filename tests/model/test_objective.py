@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli as BernoulliLaw
 from torch.distributions import Normal, kl_divergence
 from torch.func import grad, jacfwd, vmap
 
-from sk_infovae._base.posterior import Posterior
+from sk_infovae._base.posterior import MOST_LOG_VARIANCE, Posterior
 from sk_infovae._model.inputs import EncoderInputs
 from sk_infovae._model.networks import default_decoder, default_encoder
 from sk_infovae._model.objective import InfoVAELoss, check_weights, coefficients
@@ -79,6 +79,7 @@ class Batch:
 
     def encoded(self):
         mean, log_variance = self.module.encoder(self.x).split(D, dim=1)
+        log_variance = log_variance.clamp(max=MOST_LOG_VARIANCE)
         return Normal(mean, log_variance.exp().sqrt())
 
     def codes(self):

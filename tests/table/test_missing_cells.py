@@ -44,7 +44,12 @@ def test_missing_cells_do_not_teach_the_decoder():
     X = np.column_stack([table(300, 3), 50 + rng.normal(size=300)])
     X[rng.random(300) < 0.9, 3] = np.nan
     vae = small(
-        max_epochs=150, lr=2e-2, early_stopping=False, alpha=0, lambd=1, likelihood=Gaussian("learned")
+        max_epochs=150,
+        lr=2e-2,
+        early_stopping=False,
+        alpha=0,
+        lambd=1,
+        likelihood=Gaussian("learned"),
     ).fit(X)
     assert vae.noise_variance_[3] > 0.4 * np.nanvar(X[:, 3])
 
