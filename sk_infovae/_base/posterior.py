@@ -9,7 +9,7 @@ from torch import Tensor
 LOG_2PI = math.log(2 * math.pi)
 
 MOST_LOG_VARIANCE = 2.0
-"""Of q(z|x). The prior's is 0, and no code is wider; a row unlike all others would be, by exp(40)."""
+"""Of q(z|x). The prior's is 0, and a code needs no more; a row unlike all others had 40."""
 
 
 def standard_normal_log_density(z: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 SMALL = 0.1
-"""Part of its random last layer with which a perceptron begins beside a linear map that is known."""
+"""Part of its random last layer with which a perceptron begins beside a known linear map."""
 
 
 class Linear(nn.Linear):
@@ -103,7 +103,7 @@ def default_decoder(
     return perceptron(n_components, tuple(reversed(hidden)), n_outputs, activation)
 
 
-def is_default(network: nn.Module) -> bool:
+def is_default(network: nn.Module) -> TypeGuard[SkipPerceptron | Linear]:
     """Whether `perceptron` made it."""
     return type(network) in (SkipPerceptron, Linear)
 

@@ -216,9 +216,9 @@ class WrittenOut:
             places = dict(self.places)
             pairs = {p: (t.detach(), places.get(t)) for p, t in self.tensors.items()}
             affines = {one: affine(one, pairs) for one in self.parts.linears}
-            rho, gradient = (one.unsqueeze(-2) for one in pairs[self.parts.rho])
-            measure = self.criterion.divergence
-            self.passes[n] = Pass(self.parts, affines, (rho, gradient), measure, n)
+            rho = self.tensors[self.parts.rho]
+            noise = rho.detach().unsqueeze(-2), places[rho].unsqueeze(-2)
+            self.passes[n] = Pass(self.parts, affines, noise, self.criterion.divergence, n)
         return self.passes[n]
 
     @torch.no_grad()

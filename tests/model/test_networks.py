@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from sk_infovae._base.posterior import MOST_LOG_VARIANCE
 from sk_infovae._model.inputs import EncoderInputs
 from sk_infovae._model.networks import (
     ACTIVATIONS,
@@ -211,3 +212,16 @@ def test_rows_do_not_see_each_other():
     together = module(x, None, noise).outputs
     apart = torch.cat([module(x[i, None], None, noise[i, None]).outputs for i in range(5)])
     torch.testing.assert_close(together, apart)
+
+
+def test_no_code_is_much_wider_than_the_prior():
+    """A row unlike all others may have any log-variance by the network; what is used is held."""
+    module, x = make_module(), normal(5, 4)
+    module.encoder.body[-1].bias.data[2:] = torch.tensor([60.0, -3.0])
+    found = module.encode(x)
+    raw = module.encoder(x)[:, 2:]
+    assert (found.log_variance[:, 0] == MOST_LOG_VARIANCE).all()
+    torch.testing.assert_close(found.log_variance[:, 1], raw[:, 1])
+    found.log_variance.sum().backward()
+    gradient = module.encoder.body[-1].bias.grad
+    torch.testing.assert_close(gradient, torch.tensor([0.0, 0.0, 0.0, 5.0]))
