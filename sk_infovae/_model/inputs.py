@@ -138,9 +138,9 @@ def embed(codes: Tensor, table: Tensor) -> Tensor:
 
 
 def drawn_in(x: Tensor) -> Tensor:
-    """``x`` up to `FAR`, ``sign(x) (FAR + log(1 + |x| - FAR))`` beyond."""
-    excess = (x.abs() - FAR).clamp(min=0)
-    return x - x.sign() * (excess - excess.log1p())
+    """``x`` up to `FAR`, ``sign(x) (FAR + log(1 + |x| - FAR))`` beyond; infinity as the largest x."""
+    size = x.abs().clamp(max=torch.finfo(x.dtype).max)
+    return x.sign() * (size.clamp(max=FAR) + (size - FAR).clamp(min=0).log1p())
 
 
 def _n_levels(likelihood: Likelihood) -> int:
