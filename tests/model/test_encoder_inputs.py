@@ -1,5 +1,7 @@
 """What the encoder sees of a row: centred, scaled, and nothing of a missing cell."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -90,3 +92,10 @@ def test_far_numbers_are_drawn_in():
     assert torch.isclose(near[-1], torch.tensor(FAR + np.log(1 + 1000 - FAR)))
     shown = EncoderInputs([Gaussian()], has_outliers=True)(x[:, None], None)
     torch.testing.assert_close(shown[:, 0], near)
+
+
+@pytest.mark.parametrize("far", [1e8, 1e20, 3e38, math.inf])
+def test_the_farthest_numbers_are_drawn_in_without_rounding(far):
+    expected = FAR + math.log(min(far, torch.finfo(torch.float32).max))
+    found = drawn_in(torch.tensor([far, -far]))
+    torch.testing.assert_close(found, torch.tensor([expected, -expected]))
