@@ -138,7 +138,7 @@ def embed(codes: Tensor, table: Tensor) -> Tensor:
 
 
 def drawn_in(x: Tensor) -> Tensor:
-    """``x`` up to `FAR`, ``sign(x) (FAR + log(1 + |x| - FAR))`` beyond; infinity as the largest x."""
+    """``x`` up to `FAR`, ``sign(x) (FAR + log(1 + |x| - FAR))`` beyond; infinity as the largest."""
     size = x.abs().clamp(max=torch.finfo(x.dtype).max)
     return x.sign() * (size.clamp(max=FAR) + (size - FAR).clamp(min=0).log1p())
 

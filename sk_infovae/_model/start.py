@@ -34,9 +34,6 @@ from sk_infovae.likelihoods import ColumnLikelihoods
 LEAST_REST = 1e-2
 """Least s^2, in means of the eigenvalues that are kept."""
 
-FARTHEST = 5.0
-"""Inputs beyond this count as if they stood there, lest a few cells take an axis."""
-
 MOST_SLOPE = 1.0
 """A step of scoring goes no further, in an output's own units for a unit of z."""
 
@@ -66,7 +63,7 @@ def start_from_pca(module: VAE, n_components: int, cells: Cells, outputs: Tensor
         return
     with torch.no_grad():
         inputs = module.inputs(*cells)
-        shown = inputs[:, : module.inputs.n_shown].clamp(-FARTHEST, FARTHEST)
+        shown = inputs[:, : module.inputs.n_shown]
     code = probabilistic_pca(shown, n_components)
     if code is None:
         return
@@ -105,9 +102,10 @@ def probabilistic_pca(u: Tensor, n_components: int) -> LinearCode | None:
 def principal_axes(u: Tensor) -> tuple[Tensor, Tensor]:
     """Variances, the largest first, and axes ``(min(n, width), width)`` of centred rows.
 
-    The cubes of an axis have a positive sum: the large entries decide, as in scikit-learn, but two
-    of them of one size and opposite signs leave it to the others, not to chance. (scikit-learn's
-    PCA takes four times as long for small tables: its BLAS and torch wait for each other.)
+    The longer tail of the rows lies on the positive side of an axis: some rows more or less turn it
+    less often than by scikit-learn's rule, where two large entries of opposite signs leave it to
+    chance. (Its PCA takes four times as long for small tables: its BLAS and torch wait for each
+    other.)
     """
     n, width = u.shape
     wide = width > n
@@ -115,7 +113,7 @@ def principal_axes(u: Tensor) -> tuple[Tensor, Tensor]:
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     axes = (u.mT @ vectors if wide else vectors).mT
     axes = torch.nn.functional.normalize(axes, dim=1)
-    return values, axes * axes.pow(3).sum(1, keepdim=True).sign()
+    return values, axes * (u @ axes.mT).pow(3).sum(0).sign()[:, None]
 
 
 def scoring_step(

@@ -19,10 +19,10 @@ BLOCK_CELLS = 2**21
 FENCE = 30.0
 """Cells more interquartile ranges than this outside the quartiles do not set centre and scale."""
 
-REACH = 10.0, 30.0
+REACH = 8.0, 30.0
 """Standard deviations from the centre beyond which training sees cells as if they stood there."""
 
-MOST_OF_A_VARIANCE = 1 / 3
+MOST_OF_A_VARIANCE = 1 / 4
 """Of a column's variance what one cell may be; `REACH` follows the number of rows for its sake."""
 
 TAILS = {0.25: 0.0, 0.10: 5.0, 0.05: 5.0, 0.01: 5.0}
