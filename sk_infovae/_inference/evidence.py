@@ -15,7 +15,8 @@ in a sample tells what the weights w = p(x, z) / q(z) miss (control variate; Owe
     \qquad \beta = \mathrm{cov}(w / \bar w, g / q) / \mathrm{var}(g / q)
 
 It is exact for a linear decoder with Gaussian noise, where g is the posterior itself. And a row
-takes draws in rounds until its own error is small (`TOLERANCE`).
+takes draws in rounds until its own error is small (`TOLERANCE`). Where hardly any draws agree in
+the end, the row's best draw leads to another mode (`look_again`).
 """
 
 import copy
@@ -31,7 +32,13 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from sk_infovae._inference.proposal import Proposal, is_differentiable, log_joint, propose
+from sk_infovae._inference.proposal import (
+    Proposal,
+    find_mode,
+    is_differentiable,
+    log_joint,
+    propose,
+)
 from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.kinds import CellTable
@@ -57,6 +64,9 @@ DRAW_CELLS = 2**18
 
 ROW_CELLS = 2**21
 """Cells of the largest tensor over rows, with some for each latent dimension."""
+
+FEW_AGREE = 1 / 50
+"""A row with a smaller effective part of its draws looks for another mode."""
 
 COPIES_OF_A_ROW = 64
 """Copies of a row's outputs that must fit at least: an estimated Fisher information makes them."""
@@ -200,8 +210,7 @@ def log_evidence(
     found = Evidence(*x.new_empty(3, len(x)))
     live, weights = torch.arange(len(x), device=x.device), None
     for shares in rounds(noise, len(proposal.parts())):
-        size = max(1, DRAW_CELLS // (widest(module) * sum(map(len, shares))))
-        new = weigh(module, rows.at(live), proposal.at(live), shares, size)
+        new = weigh(module, rows.at(live), proposal.at(live), shares, round_size(module, shares))
         weights = new if weights is None else weights.joined(new)
         now = estimate(weights)
         for whole, part in zip(found, now, strict=True):
@@ -212,7 +221,37 @@ def log_evidence(
         live, weights = live[keep], weights.at(keep)
         if not len(live):
             break
+    poor = (found.effective_sample_size < FEW_AGREE * len(noise)).nonzero()[:, 0]
+    if proposal.fitted is not None and len(poor):
+        again = look_again(module, rows.at(poor), proposal.at(poor), noise)
+        better = again.effective_sample_size > found.effective_sample_size[poor]
+        for whole, part in zip(found, again, strict=True):
+            whole[poor[better]] = part[better]
     return found
+
+
+def look_again(module: VAE, rows: Cells, proposal: Proposal, noise: Tensor) -> Evidence:
+    """The evidence with all draws about another mode, sought from the best of the first draws.
+
+    Where hardly any draws agree, most of p(z|x) lies elsewhere than at the mode that was found.
+    """
+    best = noise.new_zeros(len(rows.x), noise.shape[-1])
+    height = noise.new_full((len(best),), -math.inf)
+    for shares in rounds(noise, 2):
+        for some in gen_batches(len(best), round_size(module, shares)):
+            z, log_weight, mixture = draw(module, rows.at(some), proposal.at(some), shares)
+            joint, chosen = (log_weight + mixture).max(-1)
+            here = z[torch.arange(len(z), device=z.device), chosen]
+            best[some] = torch.where((joint > height[some])[:, None], here, best[some])
+            height[some] = joint.maximum(height[some])
+    second = Proposal(proposal.encoder, find_mode(module, best, *rows))
+    parts = [weigh(module, rows, second, one, round_size(module, one)) for one in rounds(noise, 2)]
+    return estimate(Weights(*(torch.cat(part, -1) for part in zip(*parts, strict=True))))
+
+
+def round_size(module: VAE, shares: list[Tensor]) -> int:
+    """Rows whose draws of a round fit into `DRAW_CELLS`."""
+    return max(1, DRAW_CELLS // (widest(module) * sum(map(len, shares))))
 
 
 def widest(module: VAE) -> int:

@@ -309,6 +309,20 @@ def test_scores_under_calibrated_noise_are_as_good_on_average(params):
     assert abs(gap.mean()) < 0.05
 
 
+def test_a_row_whose_draws_hardly_agree_finds_a_better_mode(monkeypatch):
+    """A narrow posterior with several modes, of which the first found is a poor one."""
+    X = load_digits().data[:600]
+    vae = InfoVAETransformer(**(SHORT | KEEN)).fit(X)
+    looked = vae.score_samples(X[:100])
+    monkeypatch.setattr(evidence, "FEW_AGREE", 0.0)
+    once = vae.score_samples(X[:100])
+    again = looked != once
+    assert 0 < again.sum() < 20
+    reference = plain_score(vae, X[:100][again], 2**15)
+    assert np.abs(looked[again] - reference).mean() < 0.3
+    assert np.abs(once[again] - reference).mean() > 1
+
+
 # The control variate
 
 
