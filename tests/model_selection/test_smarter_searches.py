@@ -104,7 +104,7 @@ def test_a_pruned_fit_leaves_the_estimator_unharmed(example, was_fitted):
     vae = vae if was_fitted else small(max_epochs=4)
     embedding = vae.transform(X) if was_fitted else None
     trial = study.ask()
-    vae.set_callbacks(prune(trial, X, every=2)).set_params(lr=1e-8)
+    vae.set_callbacks(prune(trial, X, every=2)).set_params(lr=1e-8, n_components=1)
     before = dict(vars(vae))
     with pytest.raises(optuna.TrialPruned):
         vae.fit(X)
