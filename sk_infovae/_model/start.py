@@ -76,16 +76,16 @@ def start_from_pca(module: VAE, n_components: int, cells: Cells, outputs: Tensor
 
 
 def probabilistic_pca(u: Tensor, n_components: int) -> LinearCode | None:
-    """Its posterior by rows ``u (n, width)``; None where they do not vary.
+    """Its posterior by rows ``u (n, width)``; None where they do not vary, or beyond all bounds.
 
     Components that the rows do not have, and those with no more variance than the rest, are the
     prior.
     """
     n, width = u.shape
     n_found = min(n_components, width, n - 1)
-    if n_found < 1:
-        return None
     centre = u.mean(0)
+    if n_found < 1 or not (u - centre).square().sum().isfinite():
+        return None
     values, axes = principal_axes(u - centre)
     kept = values[:n_found]
     rest = (values.sum() - kept.sum()) / max(1, width - n_found)

@@ -221,8 +221,11 @@ def test_dimensions_that_rows_do_not_have_are_the_prior():
     assert (q.log_variance[:, :2] < -2).all()
 
 
-def test_rows_that_do_not_vary_keep_a_random_start():
+@pytest.mark.parametrize("most", [1.0, 1e25])
+def test_rows_that_do_not_vary_or_overflow_keep_a_random_start(most):
+    """Columns in their own units may hold anything."""
     module, x = build([Gaussian()] * 6), torch.ones(50, 6)
+    x[0] = most
     before = copy.deepcopy(module.state_dict())
     start_from_pca(module, D, Cells(x, None), torch.zeros(6))
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
