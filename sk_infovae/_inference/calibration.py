@@ -37,6 +37,7 @@ from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
 from sk_infovae.likelihoods import ColumnLikelihoods
 from sk_infovae.likelihoods.gaussian import MIN_ROWS
+from sk_infovae.likelihoods.numerics import column_moments
 
 JACOBIANS, ROUNDS = 2, 2
 """Places where the decoder is taken as linear, and rounds of EM at each."""
@@ -51,8 +52,9 @@ def calibrate(
 ) -> None:
     """Set the noise of columns whose likelihood leaves it for after the training.
 
-    It stays as it was learned where the decoder can't be differentiated, and where fewer than
-    `MIN_ROWS` cells of a column were observed.
+    It stays as it was learned where the decoder can't be differentiated, in a table of fewer than
+    `MIN_ROWS` rows, and for a column without a cell. A column with fewer cells than that says too
+    little: its noise lies between its error and its own spread, by the number of cells.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def calibrate(
         of the noise.
     """
     columns = module.likelihood.calibrated_columns
-    if not len(columns):
+    if not len(columns) or len(trained.x) < MIN_ROWS:
         return
     likelihood = copy.deepcopy(module.likelihood).double()
     sets = [SquaredErrors(module, likelihood, rows, far) for rows in (trained, held_out) if rows]
@@ -79,8 +81,9 @@ def calibrate(
             variance, n_seen = sets[0].mean()
             for others in sets[1:]:
                 variance = blend(variance, *others.mean(), columns)
-            # A column with hardly a cell to go by (partial_fit on one row, say) keeps what it had.
-            known = (n_seen >= MIN_ROWS) & variance.isfinite()
+            share = (n_seen / MIN_ROWS).clamp(max=1)
+            variance = share * variance + (1 - share) * sets[0].spread
+            known = (n_seen > 0) & (variance > 0) & variance.isfinite()
             before = likelihood.noise_variance().to(variance)
             likelihood.calibrate(torch.where(known, variance, before))
     module.likelihood.load_state_dict(likelihood.state_dict())
@@ -114,6 +117,10 @@ class SquaredErrors:
         self.seen = near.double() * (1.0 if cells.mask is None else cells.mask)
         x = torch.where(near, cells.x, 0.0)
         self.x, self.mask = x.double(), None if self.seen.all() else self.seen
+        self.spread = column_moments(self.x, self.seen)[2]
+        for block in likelihood.blocks():
+            if block.likelihood.standardised:  # measured on more rows than these
+                self.spread[block.columns] = 1.0
         self.z = module.encode(x, None if self.mask is None else self.mask.to(x)).mean
         self.step = torch.zeros_like(self.z)
 

@@ -220,7 +220,8 @@ def calibrate_net(net: InfoVAENet, training: Training, layout: TableLayout) -> N
     if training.valid is None:
         sets = [some(training.rows, n_rows)]
     else:
-        few = min(n_rows, CALIBRATION_PRIOR)
+        # Of a column with holes a few rows hold hardly a cell.
+        few = n_rows if training.rows.mask is not None else min(n_rows, CALIBRATION_PRIOR)
         sets = [some(training.rows, few), some(training.valid, n_rows)]
     calibrate(module, *sets, far=layout.standardizer.far)
 
