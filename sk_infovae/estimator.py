@@ -107,9 +107,9 @@ class InfoVAETransformer(
         Activation between layers, or a class that makes one.
     encoder : callable, default=None
         A class or factory ``encoder(n_inputs, n_components)`` that makes a module from
-        ``(batch, n_inputs)`` to ``(batch, 2 * n_components)``, mean and log-variance. Replaces
-        hidden_layer_sizes. ``n_inputs`` is the number of columns, plus one for each column that
-        has missing cells in fit.
+        ``(batch, n_inputs)`` to ``(batch, 2 * n_components)``, mean and log-variance (2 at most
+        is used). Replaces hidden_layer_sizes. ``n_inputs`` is the number of columns, plus one for
+        each column that has missing cells in fit.
     decoder : callable, default=None
         A class or factory ``decoder(n_components, n_outputs)`` that makes a module from
         ``(batch, n_components)`` to ``(batch, n_outputs)``.
@@ -432,8 +432,8 @@ class InfoVAETransformer(
     ) -> Any:
         """Fill missing cells by what the observed cells of their row say.
 
-        Importance sampling with the score's proposal. Observed cells
-        come back as they were, also categories that fit did not see.
+        Importance sampling with the score's proposal. Observed cells come back as they were, also
+        categories that fit did not see.
 
         Parameters
         ----------
@@ -466,9 +466,9 @@ class InfoVAETransformer(
     def score_samples(self, X: TableLike, return_ess: bool = False) -> Any:
         """Estimate log p(x) of each row, in nats and in the units of X.
 
-        Importance sampling with a proposal from the decoder; missing
-        cells are integrated out. It compares with ``PCA.score_samples`` and
-        ``GaussianMixture.score_samples``, and between all values of alpha, lambd and D.
+        Importance sampling with a proposal from the decoder; missing cells are integrated out. It
+        compares with ``PCA.score_samples`` and ``GaussianMixture.score_samples``, and between all
+        values of alpha, lambd and D.
 
         Parameters
         ----------
@@ -480,8 +480,7 @@ class InfoVAETransformer(
         -------
         log_likelihood : ndarray of shape (n_samples,), float64
             Log density of numbers (of times, per day) plus log probability of counts, booleans
-            and categories. The noise of the estimate is
-            the same for all rows, and fixed by fit.
+            and categories. The noise of the estimate is the same for all rows, and fixed by fit.
         ess : ndarray of shape (n_samples,), float64
             Of the draws that a row took, n_importance_samples at most, how many count. Only with
             return_ess.

@@ -127,6 +127,19 @@ def test_missing_cells_do_not_count():
     torch.testing.assert_close(measured(filled)[0], squares)
 
 
+@pytest.mark.parametrize("n_seen", [10, 30, 40])
+@pytest.mark.parametrize("n_rows", [300, 1000])
+def test_a_column_with_few_cells_has_a_noise_of_its_own(n_rows, n_seen):
+    """Nothing says what is in it; the others are known almost exactly."""
+    rng = np.random.default_rng(1)
+    X = np.column_stack([table(n_rows), 50 + rng.normal(size=n_rows)])
+    X[rng.permutation(n_rows)[n_seen:], 5] = np.nan
+    vae = InfoVAETransformer(2, random_state=0).fit(X)
+    ratios = vae.noise_variance_ / np.nanvar(X, axis=0)
+    assert np.median(ratios[:5]) < 0.2
+    assert ratios[5] > 0.5
+
+
 def test_a_column_without_a_cell_keeps_its_noise():
     X = table()
     X[:, 3] = np.nan

@@ -115,9 +115,10 @@ def test_a_difficult_table_does_not_count_as_divergence():
 
 def test_a_row_far_outside_the_training_rows_is_no_divergence(X):
     """A column that is constant in training has the smallest noise that there is."""
+    X = np.tile(X, (40, 1))  # so many rows that training sees cells as far out as they are
     flat = np.column_stack([X, np.zeros(len(X))])
     held_out = flat.copy()
     held_out[:, -1] = 500.0
-    vae = small(max_epochs=30, lr=1e-2, likelihood=Gaussian("learned"))
+    vae = small(max_epochs=10, lr=1e-2, likelihood=Gaussian("learned"))
     vae.fit(flat, X_val=held_out)
-    assert vae.history_[-1]["valid_loss"] > 10 * abs(vae.history_[-1]["loss"])
+    assert vae.history_[-1]["valid_loss"] > 100 * abs(vae.history_[-1]["loss"])

@@ -289,7 +289,7 @@ def test_other_models_are_left_to_autograd(make):
 
 def test_mixed_tables_and_critics_are_left_to_autograd():
     criterion = InfoVAELoss(0.5, 10.0, MMD())
-    for other in (Gaussian("learned"), Bernoulli()):
+    for other in (Gaussian(shared=True), Bernoulli()):
         mixed = build(likelihoods=(Gaussian(), other))
         assert WrittenOut.of(mixed, criterion) is None
     critic = Adversarial().init_parameters(2, torch.Generator())
