@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_infovae._base.posterior import LOG_2PI, Posterior, standard_normal_log_density
+from sk_infovae._inference.neighbors import NEIGHBOR_ROWS, information_of_neighbors
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.kinds import CellTable
@@ -80,6 +81,12 @@ class Information:
         Sums to ``kl_analytic``.
     logdet_cov : float
         log det of the covariance of q(z); 0 for the prior.
+    neighbor_information : float
+        What the codes of neighbouring rows have in common, by posterior means: an InfoNCE bound, as
+        ``neighbor_weight`` has it, for each row and one of its n_neighbors nearest in X, at the
+        best s.
+    neighbor_information_cap : float
+        log of the number of rows that a neighbour is told from, 256 at most.
     n_rows, n_rows_given : int
         Rows measured, and rows of X: above 10,000 a random part is measured.
     """
@@ -101,6 +108,8 @@ class Information:
     active_units: int
     kl_per_dimension: NDArray[np.float64]
     logdet_cov: float
+    neighbor_information: float
+    neighbor_information_cap: float
     n_rows: int
     n_rows_given: int
 
@@ -268,6 +277,7 @@ def measure_information(
     evidence: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     seed: int,
     n_rows_given: int,
+    n_neighbors: int,
 ) -> Information:
     """Take the objective apart on the rows of X.
 
@@ -285,6 +295,8 @@ def measure_information(
         Of the draws.
     n_rows_given : int
         Rows of the table that X was taken from.
+    n_neighbors : int
+        Rows that count as near.
     """
     module = copy.deepcopy(module).double().eval()
     generator = torch.Generator().manual_seed(seed)
@@ -297,6 +309,9 @@ def measure_information(
         divergence, standardised_mmd = mean_divergence(loss, posterior, z, generator)
         sampling_error = (parts.kl - posterior.kl()).std() / math.sqrt(n)
         active = active_dimensions(posterior)
+        shared = information_of_neighbors(
+            module, X, standardizer, posterior.mean, n_neighbors, generator
+        )
         kl, reconstructed = parts.kl.mean().item(), reconstruction.mean().item()
         score, ess = (math.nan, math.nan) if evidence is None else map(np.mean, evidence)
         return Information(
@@ -317,6 +332,8 @@ def measure_information(
             active_units=int(active.sum()),
             kl_per_dimension=kl_per_dimension(posterior).cpu().numpy(),
             logdet_cov=log_det_covariance(posterior).item(),
+            neighbor_information=shared,
+            neighbor_information_cap=math.log(min(n, NEIGHBOR_ROWS)),
             n_rows=n,
             n_rows_given=n_rows_given,
         )

@@ -88,7 +88,9 @@ class TableModel:
         """log p(x) in nats, units of X, and the effective sample size of the estimate."""
         return score_rows(self.sampler(n_draws), X)
 
-    def information(self, X: CellTable, loss: InfoVAELoss, n_draws: int) -> Information:
+    def information(
+        self, X: CellTable, loss: InfoVAELoss, n_draws: int, n_neighbors: int
+    ) -> Information:
         """The objective taken apart on (at most `MOST_ROWS` of) the rows of X."""
         n_rows, seed = X.shape[0], self.layout.seed_for("information")
         if n_rows > MOST_ROWS:
@@ -97,7 +99,7 @@ class TableModel:
         likelihoods = self.layout.architecture.likelihoods
         evidence = self.score(X, n_draws) if has_density(X, likelihoods) else None
         return measure_information(
-            self.module, loss, X, self.layout.standardizer, evidence, seed, n_rows
+            self.module, loss, X, self.layout.standardizer, evidence, seed, n_rows, n_neighbors
         )
 
     def describe_collapse(self, X: CellTable, loss: InfoVAELoss) -> str | None:

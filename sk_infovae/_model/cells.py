@@ -23,6 +23,11 @@ class Cells(NamedTuple):
         """Those of some of the rows."""
         return Cells(self.x[index], None if self.mask is None else self.mask[index])
 
+    def rows(self, chosen: slice) -> "Cells":
+        """Those of some of the rows, of each model in a stack."""
+        mask = None if self.mask is None else self.mask[..., chosen, :]
+        return Cells(self.x[..., chosen, :], mask)
+
     def to(self, device: str) -> "Cells":
         """The same on a device."""
         return Cells(self.x.to(device), None if self.mask is None else self.mask.to(device))

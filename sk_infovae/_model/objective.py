@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_infovae._model.cells import Cells
+from sk_infovae._model.neighbors import neighbor_information
 from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.vae import VAE
 from sk_infovae.divergences import Codes, Divergence
@@ -16,12 +18,16 @@ ROUNDING = 1e-12
 
 
 class Terms(NamedTuple):
-    """The loss and its parts, nats per sample (``divergence`` in D's own units)."""
+    """The loss and its parts, nats per sample (``divergence`` in D's own units).
+
+    ``neighbors`` only where the objective asks for it.
+    """
 
     loss: Tensor
     reconstruction: Tensor
     kl: Tensor
     divergence: Tensor
+    neighbors: Tensor | None = None
 
 
 def check_weights(alpha: float, lambd: float) -> None:
@@ -60,8 +66,11 @@ class InfoVAELoss(nn.Module):
     """Negative InfoVAE objective on a batch (Zhao, Song, Ermon, arXiv 1706.02262, eq. 6).
 
     loss = -E log p(x|z) + (1 - alpha) KL(q(z|x)||p(z)) + (alpha + lambd - 1) D(q(z), p(z))
+           - neighbor_weight I
 
-    Every term is summed over columns or latent dimensions and averaged over the batch.
+    Every term is summed over columns or latent dimensions and averaged over the batch. With a
+    neighbor_weight a batch holds its n rows and then a neighbour of each, which only I sees
+    (`neighbor_information`).
 
     Parameters
     ----------
@@ -72,7 +81,16 @@ class InfoVAELoss(nn.Module):
     parameters : mapping of str to Tensor
         What D itself learns, from `Divergence.init_parameters`. It follows
         `Divergence.critic_loss` in the optimizer's same step, whatever the weight of D.
+    neighbor_weight : float, or Tensor of shape (K,), default=0.0
+        Weight of I, for all models of a stack 0 or for none.
+
+    Attributes
+    ----------
+    log_scale : Parameter or None
+        log s in I.
     """
+
+    log_scale: nn.Parameter | None
 
     def __init__(
         self,
@@ -80,15 +98,29 @@ class InfoVAELoss(nn.Module):
         lambd: Any,
         divergence: Divergence,
         parameters: Mapping[str, Tensor] = MappingProxyType({}),
+        neighbor_weight: Any = 0.0,
     ):
         super().__init__()
         self.alpha = alpha
         self.lambd = lambd
         self.divergence = divergence
         self.critic = nn.ParameterDict(parameters)
+        self.neighbor_weight = neighbor_weight
+        scale = nn.Parameter(torch.zeros(())) if neighbor_weight else None
+        self.register_parameter("log_scale", scale)
 
-    def noise_rows(self, n_rows: int) -> int:
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """The fields of `Terms` that are there."""
+        return Terms._fields if self.log_scale is not None else Terms._fields[:-1]
+
+    def own_rows(self, n_given: int) -> int:
+        """Rows of a batch without their neighbours."""
+        return n_given if self.log_scale is None else n_given // 2
+
+    def noise_rows(self, n_given: int) -> int:
         """Standard normal draws that a batch takes: one a row, and those that D asks for."""
+        n_rows = self.own_rows(n_given)
         return n_rows + self.divergence.noise_rows(n_rows)
 
     def forward(
@@ -100,27 +132,34 @@ class InfoVAELoss(nn.Module):
         ----------
         module : VAE
         x : Tensor of shape (..., batch, n_columns)
+            Rows, and then their neighbours where these have a weight.
         mask : Tensor of shape (..., batch, n_columns) or None
         noise : Tensor of shape (..., noise_rows, n_components)
             Standard normal, those of z first.
         n_rows : int or None
             Rows of the data set that the batch is a part of.
         """
-        batch = x.shape[-2]
+        batch = self.own_rows(x.shape[-2])
+        given = Cells(x, mask)
+        x, mask = given.rows(slice(batch))
         posterior, z, outputs = module(x, mask, noise[..., :batch, :])
         reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)
         kl = posterior.kl().mean(-1)
         codes = Codes(z, posterior, noise[..., batch:, :], n_rows, dict(self.critic.items()))
         value = self.divergence(codes)
-        on_kl, on_divergence = (
+        on_kl, on_divergence, on_neighbors = (
             weight.to(kl) if isinstance(weight, Tensor) else weight
-            for weight in coefficients(self.alpha, self.lambd)
+            for weight in (*coefficients(self.alpha, self.lambd), self.neighbor_weight)
         )
-        loss = -reconstruction + on_kl * kl + on_divergence * value
+        loss, neighbors = -reconstruction + on_kl * kl + on_divergence * value, None
+        if self.log_scale is not None:
+            near = module.encode(*given.rows(slice(batch, None))).mean
+            neighbors = neighbor_information(posterior.mean, near, self.log_scale)
+            loss = loss - on_neighbors * neighbors
         if self.training and len(self.critic):
             game = self.divergence.critic_loss(codes)
             loss = loss + (game - game.detach())
-        return Terms(loss, reconstruction, kl, value)
+        return Terms(loss, reconstruction, kl, value, neighbors)
 
 
 def stack_losses(losses: Sequence[InfoVAELoss], device: str) -> InfoVAELoss:
@@ -132,6 +171,8 @@ def stack_losses(losses: Sequence[InfoVAELoss], device: str) -> InfoVAELoss:
     stacked = stack_modules(losses)
     stacked.alpha = numbers([loss.alpha for loss in losses])
     stacked.lambd = numbers([loss.lambd for loss in losses])
+    if stacked.log_scale is not None:
+        stacked.neighbor_weight = numbers([loss.neighbor_weight for loss in losses])
     each = [loss.divergence.stackable_values() for loss in losses]
     values = {name: [one[name] for one in each] for name in each[0]}
     differing = {name: numbers(v).float() for name, v in values.items() if len(set(v)) > 1}
@@ -142,5 +183,7 @@ def stack_losses(losses: Sequence[InfoVAELoss], device: str) -> InfoVAELoss:
 def keep_models(stacked: InfoVAELoss, chosen: Sequence[int]) -> None:
     """Leave the numbers of some models of a stack; parameters are the optimizer's to thin out."""
     stacked.alpha, stacked.lambd = stacked.alpha[chosen], stacked.lambd[chosen]
+    if stacked.log_scale is not None:
+        stacked.neighbor_weight = stacked.neighbor_weight[chosen]
     numbers = {k: v for k, v in vars(stacked.divergence).items() if isinstance(v, Tensor)}
     stacked.divergence = stacked.divergence.replaced({k: v[chosen] for k, v in numbers.items()})

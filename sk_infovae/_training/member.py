@@ -1,13 +1,13 @@
 """A training, and what has become of it so far."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from skorch.history import History
 from torch import Tensor
 
-from sk_infovae._model.objective import Terms
 from sk_infovae.exceptions import TrainingDivergedError
 
 EXPLODED = 1e4
@@ -49,14 +49,16 @@ class Member:
     _loss_limit: float | None = None
     _lowest: dict[str, float] = field(default_factory=dict)
 
-    def record(self, prefix: str, terms: list[float], n_batches: int, first_loss: float) -> None:
+    def record(
+        self, prefix: str, terms: Mapping[str, float], n_batches: int, first_loss: float
+    ) -> None:
         """Write down an epoch's mean terms, unless the model has stopped."""
         if self.done:
             return
         if self._loss_limit is None and n_batches:
             self._loss_limit = EXPLODED * (1 + abs(first_loss))
         self.history.record(f"{prefix}_batch_count", n_batches)
-        for name, value in zip(Terms._fields, terms, strict=True):
+        for name, value in terms.items():
             self.history.record(f"{prefix}_{name}", value)
 
     def judge(self, prefix: str, sound: bool) -> None:

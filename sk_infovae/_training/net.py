@@ -37,6 +37,12 @@ BROKEN = 1e10
 """Weights of this norm are no model of standardised columns."""
 
 
+NEIGHBORS_NEED_ORDER = (
+    "neighbor_weight needs batches in which each row comes with a neighbour, got a loader, sampler "
+    "or batch_sampler in net_params[{0!r}...]. Leave it out, or set neighbor_weight=0."
+)
+
+
 class StopTraining(KeyboardInterrupt):
     """A callback asked to stop: no Ctrl-C, but skorch's loop ends in the same way."""
 
@@ -151,17 +157,25 @@ class InfoVAENet(NeuralNet):
         loader, kwargs = getattr(self, prefix), self.get_params_for(prefix)
         batch_size = kwargs.pop("batch_size", self.batch_size)
         batch_size = len(dataset) if batch_size == -1 else batch_size
-        if not (isinstance(loader, type) and issubclass(loader, DataLoader)):
+        own = isinstance(loader, type) and issubclass(loader, DataLoader)
+        if dataset.neighbors is not None and not (
+            own and not {"sampler", "batch_sampler"} & {*kwargs}
+        ):
+            raise ValueError(NEIGHBORS_NEED_ORDER.format(prefix))
+        if not own:
             return loader(dataset, batch_size=batch_size, **kwargs)
         if "sampler" in kwargs:
             kwargs["batch_size"] = batch_size
         elif "batch_sampler" not in kwargs:
             shuffle, drop_last = kwargs.pop("shuffle", training), kwargs.pop("drop_last", False)
-            samplers = [
-                WholeBatches(len(dataset), batch_size, generator if shuffle else None, drop_last)
-                for generator in self._shuffle
-            ]
             stacked = isinstance(dataset, StackedRows)
+            sets = dataset.parts if stacked else [dataset]
+            samplers = [
+                WholeBatches(
+                    len(one), batch_size, generator if shuffle else None, drop_last, one.neighbors
+                )
+                for one, generator in zip(sets, self._shuffle, strict=True)
+            ]
             kwargs["batch_sampler"] = SideBySide(samplers) if stacked else samplers[0]
         # A generator of our own: DataLoader would draw its workers' seeds from the global one.
         workers = torch.Generator().manual_seed(self.seeds[0])
@@ -239,8 +253,8 @@ class InfoVAENet(NeuralNet):
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
-                values.append(torch.stack([term.detach() for term in step["y_pred"]]))
-                sizes.append(batch.x.shape[-2])
+                values.append(torch.stack([t.detach() for t in step["y_pred"] if t is not None]))
+                sizes.append(self.criterion_.own_rows(batch.x.shape[-2]))
                 if self.records_batches:
                     self.history.record_batch(f"{prefix}_loss", values[-1][0].mean().item())
                     self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
@@ -254,15 +268,15 @@ class InfoVAENet(NeuralNet):
 
     def _record(self, prefix: str, sizes: Sequence[int], values: list[Tensor]) -> None:
         """Mean terms of the epoch, and the first batch's loss, of every model."""
-        weights = torch.tensor(sizes, dtype=torch.float64)
-        table = torch.zeros(1, len(Terms._fields), len(self.members_), dtype=torch.float64)
+        weights, names = torch.tensor(sizes, dtype=torch.float64), self.criterion_.term_names
+        table = torch.zeros(1, len(names), len(self.members_), dtype=torch.float64)
         if values:
-            table = torch.stack(values).cpu().double().view(len(values), len(Terms._fields), -1)
+            table = torch.stack(values).cpu().double().view(len(values), len(names), -1)
         means = torch.einsum("b,btk->kt", weights, table[: len(sizes)]) / max(1, sum(sizes))
         for member, terms, first in zip(
             self.members_, means.tolist(), table[0, 0].tolist(), strict=True
         ):
-            member.record(prefix, terms, len(sizes), first)
+            member.record(prefix, dict(zip(names, terms, strict=True)), len(sizes), first)
 
     def _judge(self, prefix: str) -> None:
         """Look for explosions, and for weights that the last step broke."""
@@ -391,7 +405,7 @@ def tidy_history(epochs: list[dict[str, Any]]) -> list[dict[str, float]]:
     """Epoch number and every term, train terms by their own names, ``valid_`` ones as they are."""
     return [
         {"epoch": epoch["epoch"]}
-        | {name: epoch[f"train_{name}"] for name in Terms._fields}
+        | {name: epoch[f"train_{name}"] for name in Terms._fields if f"train_{name}" in epoch}
         | {
             f"valid_{name}": epoch[f"valid_{name}"]
             for name in Terms._fields

@@ -39,7 +39,7 @@ class TrainingPlan:
     ----------
     alpha, lambd, divergence
         The objective; the divergence an instance of the plan's own.
-    lr, batch_size, device, verbose, net_params, tol
+    lr, batch_size, device, verbose, net_params, tol, neighbor_weight, n_neighbors
         As in `InfoVAETransformer`; device resolved.
     max_epochs : int
         Passes over the rows.
@@ -64,6 +64,8 @@ class TrainingPlan:
     tol: float
     validation_fraction: float
     anneal: bool
+    neighbor_weight: float
+    n_neighbors: int
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any], *, one_pass: bool = False) -> Self:
@@ -96,6 +98,8 @@ class TrainingPlan:
             tol=params["tol"],
             validation_fraction=params["validation_fraction"] if stops and not one_pass else 0.0,
             anneal=not one_pass,
+            neighbor_weight=params["neighbor_weight"],
+            n_neighbors=params["n_neighbors"],
         )
 
     @property
@@ -149,13 +153,17 @@ class TrainingPlan:
             patience=None,
             tol=0.0,
             validation_fraction=0.0,
+            neighbor_weight=float(self.neighbor_weight > 0),
+            n_neighbors=0,
         )
 
     def make_loss(self, n_components: int, seed: int) -> InfoVAELoss:
         """A new loss; the seed is for what the divergence itself learns."""
         generator = torch.Generator().manual_seed(seed)
         parameters = self.divergence.init_parameters(n_components, generator)
-        return InfoVAELoss(self.alpha, self.lambd, self.divergence, parameters)
+        return InfoVAELoss(
+            self.alpha, self.lambd, self.divergence, parameters, self.neighbor_weight
+        )
 
     def make_net(self, module: VAE, loss: InfoVAELoss, n_components: int, **own: Any) -> InfoVAENet:
         """Compose and initialize the net around module and loss, which may be stacks.

@@ -1,5 +1,6 @@
 """Rows of a table as whole batches: one slice a batch, not one Python call a row."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,12 +24,22 @@ class Rows(Dataset):
     mask : Tensor of bool or None
     chosen : Tensor of int64
         The rows that this data set consists of, so that training and validation share one table.
+
+    Attributes
+    ----------
+    neighbors : Tensor of int64 of shape (n_rows, k) or None
+        Positions of rows near each row, within this data set.
+    graphs : dict of Tensor
+        Neighbours found for other data sets of the same table.
     """
+
+    neighbors: Tensor | None = None
 
     def __init__(self, x: Tensor, mask: Tensor | None, chosen: Tensor):
         self.x = x
         self.mask = mask
         self.chosen = chosen
+        self.graphs: dict[Any, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -49,13 +60,20 @@ class Rows(Dataset):
         return self.__getitems__(chosen)
 
     @property
-    def identity(self) -> tuple[int, bytes]:
-        """Which table, and which of its rows."""
-        return id(self.x), self.chosen.numpy().tobytes()
+    def identity(self) -> tuple[int, bytes, int]:
+        """Which table, which of its rows, and how many neighbours of each."""
+        n_neighbors = 0 if self.neighbors is None else self.neighbors.shape[1]
+        return self._table_id, self.chosen.numpy().tobytes(), n_neighbors
+
+    @property
+    def _table_id(self) -> int:
+        return id(self.x)
 
     def subset(self, positions: Tensor) -> "Rows":
         """The data set of some of these rows, without a copy of the table."""
-        return Rows(self.x, self.mask, self.chosen[positions])
+        twin = copy.copy(self)
+        twin.chosen, twin.neighbors = self.chosen[positions], None
+        return twin
 
 
 class SparseRows(Rows):
@@ -65,23 +83,19 @@ class SparseRows(Rows):
         self.X = X
         self.standardizer = standardizer
         self.chosen = chosen
+        self.graphs: dict[Any, Tensor] = {}
 
     mask = None
 
     @property
-    def identity(self) -> tuple[int, bytes]:
-        """Which table, and which of its rows."""
-        return id(self.X), self.chosen.numpy().tobytes()
+    def _table_id(self) -> int:
+        return id(self.X)
 
     def __getitems__(self, indices: Any) -> Cells:
         """Encode the chosen rows."""
         rows = self.chosen[torch.as_tensor(indices)].numpy()
         x, mask = self.standardizer.encode_for_training(self.X[rows], np.float32)
         return Cells(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask))
-
-    def subset(self, positions: Tensor) -> "SparseRows":
-        """The data set of some of these rows, without a copy of the table."""
-        return SparseRows(self.X, self.standardizer, self.chosen[positions])
 
 
 class StackedRows(Rows):
@@ -163,6 +177,9 @@ class WholeBatches(Sampler):
         Shuffles anew in each pass; None keeps the order.
     drop_last : bool
         Leave out a last batch that is not full.
+    neighbors : Tensor of shape (n_rows, k) or None
+        Each batch ends with a neighbour of each of its rows, drawn anew in each pass where rows are
+        shuffled.
     """
 
     def __init__(
@@ -171,9 +188,11 @@ class WholeBatches(Sampler):
         batch_size: int,
         generator: torch.Generator | None = None,
         drop_last: bool = False,
+        neighbors: Tensor | None = None,
     ):
         self.n_rows = n_rows
         self.generator = generator
+        self.neighbors = neighbors
         n_full, rest = divmod(n_rows, batch_size)
         self.sizes = [batch_size] * n_full
         if rest == 1 and n_full:
@@ -190,7 +209,19 @@ class WholeBatches(Sampler):
             if self.generator is None
             else torch.randperm(self.n_rows, generator=self.generator)
         )
-        yield from order[: sum(self.sizes)].split(self.sizes)
+        for batch in order[: sum(self.sizes)].split(self.sizes):
+            yield batch if self.neighbors is None else torch.cat([batch, self._near(batch)])
+
+    def _near(self, batch: Tensor) -> Tensor:
+        """A neighbour of each row."""
+        assert self.neighbors is not None
+        k = self.neighbors.shape[1]
+        which = (
+            batch % k
+            if self.generator is None
+            else torch.randint(k, batch.shape, generator=self.generator)
+        )
+        return self.neighbors[batch, which]
 
 
 class SideBySide(Sampler):

@@ -7,9 +7,11 @@ import torch
 
 from sk_infovae._base.seeds import private_rng
 from sk_infovae._model.architecture import Architecture
+from sk_infovae._model.graph import AXES_CELLS, find_neighbors, places_of
 from sk_infovae._model.layout import TableLayout
 from sk_infovae._model.start import start_from_pca
 from sk_infovae._model.vae import VAE
+from sk_infovae._table.standardizer import row_blocks
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, hold_out
@@ -111,8 +113,29 @@ def prepare_training(
         n_epochs, module = 0, build_module(layout, rows)
     else:
         n_epochs, module = len(previous.history), copy.deepcopy(previous.plain_module)
+    if plan.neighbor_weight:
+        n_train, k = len(rows), plan.n_neighbors
+        rows = with_neighbors(rows, module, k)
+        if valid is not None:  # as near as those in training, however few the rows are
+            valid = with_neighbors(valid, module, max(1, round(k * len(valid) / n_train)))
     seed = layout.seed_for("train", n_epochs)
     return Training(plan, layout.architecture, module, seed, rows, valid)
+
+
+def with_neighbors(rows: Rows, module: VAE, n_neighbors: int) -> Rows:
+    """The same rows, each with the positions of its nearest others, found once for a table."""
+    k = min(n_neighbors, len(rows) - 1)
+    key = rows.chosen.numpy().tobytes(), k
+    if key not in rows.graphs:
+        places = torch.arange(len(rows))
+        blocks = (
+            rows.__getitems__(places[block]) for block in row_blocks(len(rows), module.inputs.width)
+        )
+        some = rows.spread(1 + AXES_CELLS // module.inputs.width)
+        rows.graphs[key] = find_neighbors(places_of(module, blocks, some), k)
+    twin = rows.subset(torch.arange(len(rows)))
+    twin.neighbors = rows.graphs[key]
+    return twin
 
 
 def build_module(layout: TableLayout, rows: Rows) -> VAE:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_infovae._model.cells import Cells
 from sk_infovae._model.networks import Linear, SkipPerceptron
 from sk_infovae._model.objective import InfoVAELoss, Terms, coefficients
 from sk_infovae._model.vae import VAE
@@ -20,7 +21,13 @@ from sk_infovae._training.written_layers import (
     Affine,
     Perceptron,
 )
-from sk_infovae._training.written_terms import AnyDivergence, Draw, GaussianMMD, GaussianNoise
+from sk_infovae._training.written_terms import (
+    AnyDivergence,
+    Draw,
+    GaussianMMD,
+    GaussianNoise,
+    NeighborInformation,
+)
 from sk_infovae.divergences import MMD, Divergence
 from sk_infovae.divergences.kernels import GaussianKernel
 from sk_infovae.likelihoods import Gaussian
@@ -75,9 +82,9 @@ class Pass:
         The linear layers' parameters.
     rho : pair of Tensor
         The noise's parameter and the memory of its gradient.
-    divergence : Divergence
-    n : int
-        Batch size.
+    criterion : InfoVAELoss
+    n_given : int
+        Batch size, neighbours included.
     """
 
     def __init__(
@@ -85,19 +92,21 @@ class Pass:
         parts: Parts,
         affines: Mapping[nn.Linear, Affine],
         rho: tuple[Tensor, Tensor],
-        divergence: Divergence,
-        n: int,
+        criterion: InfoVAELoss,
+        n_given: int,
     ):
+        n, divergence = criterion.own_rows(n_given), criterion.divergence
         self.encoder, self.decoder = (
             Perceptron(
                 [affines[one] for one in chain.linears],
                 chain.activations,
-                n,
+                rows,
                 None if chain.skip is None else affines[chain.skip],
             )
-            for chain in (parts.encoder, parts.decoder)
+            for chain, rows in ((parts.encoder, n_given), (parts.decoder, n))
         )
-        self.draw = Draw(self.encoder.last)
+        codes = self.encoder.last.h
+        self.draw = Draw(codes[..., :n, :])
         self.noise = GaussianNoise(*rho, self.decoder.last, parts.noise.floor)
         bandwidth = gaussian_bandwidth(divergence, self.draw.d)
         self.divergence = (
@@ -105,6 +114,10 @@ class Pass:
             if bandwidth is None
             else GaussianMMD(self.draw.z, self.draw.gradient, bandwidth)
         )
+        self.neighbors = None
+        if criterion.log_scale is not None:
+            near = codes[..., n:, :]
+            self.neighbors = NeighborInformation(self.draw.mean, near, criterion.log_scale)
 
     def forward(
         self,
@@ -114,15 +127,17 @@ class Pass:
         noise: Tensor,
         n_rows: int | None,
         on_divergence: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean log density, KL and D; the gradients of the density and of D are then there."""
+        on_neighbors: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Mean log density, KL, D and I; the gradients of all but KL are then there."""
         self.encoder.forward(inputs)
         z, kl = self.draw.forward(self.own(noise))
+        shared = None if self.neighbors is None else self.neighbors.evaluate(on_neighbors)
         value = self.divergence.evaluate(noise, n_rows, on_divergence)
         last = self.decoder.last
         assert last.affine.bias is not None
         self.decoder.forward(z, torch.sub(last.affine.bias, x, out=last.h))
-        return self.noise.evaluate(mask), kl, value
+        return self.noise.evaluate(mask), kl, value, shared
 
     def own(self, noise: Tensor) -> Tensor:
         """The noise of z."""
@@ -135,6 +150,8 @@ class Pass:
         if isinstance(self.divergence, AnyDivergence):
             self.divergence.add_to_posterior()
         self.draw.hold()
+        if self.neighbors is not None:
+            self.neighbors.add()
         self.encoder.backward()
 
 
@@ -205,8 +222,10 @@ class WrittenOut:
         self.starts = [tensor.data_ptr() for tensor in self.tensors.values()]
         self.passes: dict[int, Pass] = {}
         rho = self.tensors[self.parts.rho]
-        self.weights = [rho.new_empty(rho.shape[:-1], requires_grad=False) for _ in range(2)]
-        self.on_kl, self.on_divergence = (weight[..., None, None] for weight in self.weights)
+        self.weights = [rho.new_empty(rho.shape[:-1], requires_grad=False) for _ in range(3)]
+        self.on_kl, self.on_divergence, self.on_neighbors = (
+            weight[..., None, None] for weight in self.weights
+        )
 
     def _pass(self, n: int) -> Pass:
         """What serves batches of n rows."""
@@ -218,7 +237,7 @@ class WrittenOut:
             affines = {one: affine(one, pairs) for one in self.parts.linears}
             rho = self.tensors[self.parts.rho]
             noise = rho.detach().unsqueeze(-2), places[rho].unsqueeze(-2)
-            self.passes[n] = Pass(self.parts, affines, noise, self.criterion.divergence, n)
+            self.passes[n] = Pass(self.parts, affines, noise, self.criterion, n)
         return self.passes[n]
 
     @torch.no_grad()
@@ -228,7 +247,6 @@ class WrittenOut:
         mask: Tensor | None,
         noise: Tensor,
         n_rows: int | None = None,
-        weights: tuple[Any, Any] | None = None,
     ) -> Terms:
         """The terms, as `InfoVAELoss.forward` gives them; every parameter then has its gradient.
 
@@ -238,17 +256,25 @@ class WrittenOut:
         if [tensor.data_ptr() for tensor in self.tensors.values()] != self.starts:
             self._bind()
         now = self._pass(x.shape[-2])
-        self._weigh(weights or coefficients(self.criterion.alpha, self.criterion.lambd))
+        criterion = self.criterion
+        weights = coefficients(criterion.alpha, criterion.lambd)
+        self._weigh((*weights, criterion.neighbor_weight))
         inputs = self.module.inputs(x, mask)
-        density, kl, value = now.forward(inputs, x, mask, noise, n_rows, self.on_divergence)
+        if now.neighbors is not None:
+            x, mask = Cells(x, mask).rows(slice(now.draw.n))
+        density, kl, value, shared = now.forward(
+            inputs, x, mask, noise, n_rows, self.on_divergence, self.on_neighbors
+        )
         now.backward(noise, self.on_kl)
         for tensor, gradient in self.places:
             tensor.grad = gradient
-        on_kl, on_divergence = self.weights
+        on_kl, on_divergence, on_neighbors = self.weights
         loss = torch.mul(on_kl, kl).addcmul_(on_divergence, value).sub_(density)
-        return Terms(loss, density, kl, value)
+        if shared is not None:
+            loss.addcmul_(on_neighbors, shared, value=-1)
+        return Terms(loss, density, kl, value, shared)
 
-    def _weigh(self, weights: tuple[Any, Any]) -> None:
+    def _weigh(self, weights: tuple[Any, ...]) -> None:
         for place, weight in zip(self.weights, weights, strict=True):
             if isinstance(weight, Tensor):
                 place.copy_(weight)

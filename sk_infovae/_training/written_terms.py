@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sk_infovae._base.posterior import MOST_LOG_VARIANCE, Posterior
 from sk_infovae._training.written_layers import LONE, STACK, Layer
@@ -34,12 +34,12 @@ class Draw:
 
     Parameters
     ----------
-    layer : Layer
-        The encoder's last one: its h holds m and l side by side, and then their gradients.
+    h : Tensor of shape (..., n, 2 d)
+        m and l side by side, and then their gradients: where the encoder writes.
     """
 
-    def __init__(self, layer: Layer):
-        self.mean, self.log_variance = layer.h.chunk(2, -1)
+    def __init__(self, h: Tensor):
+        self.mean, self.log_variance = h.chunk(2, -1)
         self.std, self.variance, self.z, self.part, self.within = (
             torch.empty_like(self.mean, memory_format=torch.contiguous_format) for _ in range(5)
         )
@@ -218,6 +218,74 @@ class GaussianMMD:
         # k is symmetric, and products with few columns are slow.
         self.products.mm(self.summed_t, self.k, out=self.sums)
         torch.addcmul(self.sums_y, self.y_t, self.sums_k, value=-1, out=self.sums_y)
+
+
+class NeighborInformation:
+    r"""`neighbor_information` on batches of one size, and its gradients.
+
+    With :math:`W_i = \sum_j w_{ij}` and :math:`A_{ij} = w_{ij}^2 / W_i - \delta_{ij} w_{ii}`, and g
+    the weight of I,
+
+    .. math::
+
+        \frac{d(-gI)}{dm_i} = \frac{-2 g s^2}{n} \sum_j A_{ij} (m_i - m'_j), \qquad
+        \frac{d(-gI)}{dm'_j} = \frac{-2 g s^2}{n} \sum_i A_{ij} (m'_j - m_i),
+
+    .. math::
+
+        \frac{d(-gI)}{d \log s} = \frac{2 g}{n} \sum_{ij} A_{ij}.
+
+    With :math:`y = s (m - \bar m')`, :math:`1 / w_{ij}` is the product of the rows
+    ``[-2 y_i, 1 + |y_i|^2, 1]`` and ``[y'_j, 1, |y'_j|^2]``; the sums over j and over i are two
+    more, with the same rows.
+
+    Parameters
+    ----------
+    h : Tensor of shape (..., n, d)
+        Memory of the means, and then of their gradients.
+    near : Tensor of shape (..., n, 2 d)
+        The same of the neighbours, beside their log-variances, which have none.
+    log_scale : Tensor of shape (...)
+    """
+
+    def __init__(self, mean: Tensor, near: Tensor, log_scale: nn.Parameter):
+        *stack, n, d = mean.shape
+        self.mean, self.near_h, self.near = mean, near, near[..., :d]
+        self.log_scale, self.n, self.d = log_scale, n, d
+        self.products = STACK if stack else LONE
+        self.left, right = mean.new_ones(*stack, n, d + 2), mean.new_ones(*stack, n, d + 2)
+        self.right, self.right_t = right, right.mT
+        self.w, self.a = mean.new_empty(*stack, n, n), mean.new_empty(*stack, n, n)
+        self.own, self.a_own = (x.diagonal(dim1=-2, dim2=-1) for x in (self.w, self.a))
+
+    def evaluate(self, weight: Tensor) -> Tensor:
+        """I ``(...)``; keeps the gradients for `add`; ``weight`` is g ``(..., 1, 1)``."""
+        scale = self.log_scale.detach().exp()[..., None, None]
+        centre = self.near.mean(-2, keepdim=True)
+        y, y_near = (self.mean - centre) * scale, (self.near - centre) * scale
+        norms, d = y.square().sum(-1, keepdim=True), self.d
+        torch.mul(y, -2, out=self.left[..., :d])
+        torch.add(norms, 1, out=self.left[..., d : d + 1])
+        self.right[..., :d] = y_near
+        torch.sum(y_near.square(), -1, keepdim=True, out=self.right[..., d + 1 :])
+        w = self.products.mm(self.left, self.right_t, out=self.w).clamp_(min=1).reciprocal_()
+        total = w.sum(-1, keepdim=True)
+        information = math.log(self.n) + (self.own / total[..., 0]).log_().mean(-1)
+        torch.div(w, total, out=self.a).mul_(w)
+        self.a_own.sub_(self.own)
+        by_row, by_column = self.a.sum(-1, keepdim=True), self.a.sum(-2)[..., None]
+        rate = weight * scale * (-2 / self.n)
+        self.to_mean = (y * by_row).sub_(self.a @ y_near).mul_(rate)
+        self.to_near = (y_near * by_column).sub_(self.a.mT @ y).mul_(rate)
+        self.to_scale = by_row.sum((-2, -1)) * (weight[..., 0, 0] * (2 / self.n))
+        return information
+
+    def add(self) -> None:
+        """Add to the gradient of the means; write those of the neighbours and of log s."""
+        self.mean.add_(self.to_mean)
+        self.near_h[..., self.d :].zero_()
+        self.near.copy_(self.to_near)
+        self.log_scale.grad = self.to_scale
 
 
 class AnyDivergence:

@@ -70,6 +70,7 @@ FACTORS = {
     "likelihood": ("auto", *LIKELIHOODS, "by column"),
     "categorical_features": ("from_dtype", "first", None),
     "divergence": tuple(DIVERGENCES),
+    "neighbor_weight": (0.0, 2.0),
     "way": ("fit", "partial_fit", "warm_start", "search"),
 }
 
@@ -85,6 +86,7 @@ class Case(NamedTuple):
     likelihood: str
     categorical_features: str | None
     divergence: str
+    neighbor_weight: float
     way: str
 
     def __str__(self):
@@ -293,6 +295,7 @@ def estimator_of(case):
     return InfoVAETransformer(
         2,
         divergence=case.divergence,
+        neighbor_weight=case.neighbor_weight,
         likelihood=likelihood,
         categorical_features=chosen,
         hidden_layer_sizes=(4,),
@@ -341,16 +344,22 @@ def cases(strength, refused):
     """Cases that between them hold every pair (or triple) of values of the factors."""
     factors = list(FACTORS.values())
     if refused:  # before training
-        factors[-2:] = [options[:1] for options in factors[-2:]]
+        factors[-3:] = [options[:1] for options in factors[-3:]]
     places = [range(len(options)) for options in factors]
     found, rows = [], []
-    for place in product(*places[:-2]):
-        case = Case(*(options[k] for options, k in zip(factors, (*place, 0, 0), strict=True)))
+    for place in product(*places[:-3]):
+        case = Case(*(options[k] for options, k in zip(factors, (*place, 0, 0, 0), strict=True)))
         if exists(case) and bool(refusals(case)) == refused:
-            for rest in product(*places[-2:]):
+            for rest in product(*places[-3:]):
                 rows.append((*place, *rest))
                 found.append(case)
+    of_training = list(FACTORS)[-3:]
     return [
-        found[k]._replace(divergence=factors[-2][rows[k][-2]], way=factors[-1][rows[k][-1]])
+        found[k]._replace(
+            **{
+                name: factor[place]
+                for name, factor, place in zip(of_training, factors[-3:], rows[k][-3:], strict=True)
+            }
+        )
         for k in covering(rows, strength)
     ]

@@ -36,6 +36,8 @@ def thin_decoder(n_components, n_outputs):
 ANYWHERE = {
     "alpha": [0.0, 0.5, 0.9, 1.0, 1.5],
     "lambd": [1.0, 10.0, 300.0],
+    "neighbor_weight": [0.0, 1.0, 30.0],
+    "n_neighbors": [1, 4, 100],
     "n_components": [1, 2, 3],
     "lr": [1e-4, 1e-3, 1e-2],
     "batch_size": [4, 7, 32],

@@ -16,7 +16,7 @@ from sk_infovae.divergences import DIVERGENCES, KSD, MMD
 from sk_infovae.likelihoods import LIKELIHOODS, Gaussian, Poisson
 
 X = np.random.default_rng(0).normal(size=(40, 3))
-OWN = {"alpha", "lambd", "lr", "tol", "patience", "validation_fraction", "verbose"}
+OWN = {"alpha", "lambd", "lr", "tol", "patience", "validation_fraction", "verbose", "n_neighbors"}
 """What each model of a stack may have of its own, and a divergence's stackable numbers besides."""
 
 OTHER = {
@@ -33,6 +33,8 @@ OTHER = {
     "tol": 0.5,
     "validation_fraction": 0.4,
     "anneal": False,
+    "neighbor_weight": 3.0,
+    "n_neighbors": 4,
 }
 """Another value for every field of a plan."""
 

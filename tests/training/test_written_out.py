@@ -11,7 +11,7 @@ from torch import nn
 
 from sk_infovae._model.architecture import Architecture
 from sk_infovae._model.networks import ACTIVATIONS
-from sk_infovae._model.objective import InfoVAELoss, Terms, coefficients
+from sk_infovae._model.objective import InfoVAELoss, Terms, stack_losses
 from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.written_out import MOST_SIZES, WrittenOut
 from sk_infovae.divergences import KL, KSD, MMD, Adversarial, SlicedWasserstein
@@ -63,12 +63,13 @@ def draw(criterion, n, c, d, masked, seed=1, dtype=torch.float32):
 
 def by_autograd(module, criterion, batch, n_rows=50):
     """Terms and gradients as autograd finds them."""
-    module.zero_grad()
+    both = nn.ModuleDict({"module": module, "criterion": criterion})
+    both.zero_grad()
     terms = criterion(module, *batch, n_rows)
     terms.loss.backward()
-    gradients = {name: p.grad for name, p in learned(module).items()}
-    module.zero_grad()
-    return Terms(*(term.detach() for term in terms)), gradients
+    gradients = {name: p.grad for name, p in learned(both).items()}
+    both.zero_grad()
+    return Terms(*(term if term is None else term.detach() for term in terms)), gradients
 
 
 def assert_close(found, expected, rtol, scale=0.0):
@@ -84,10 +85,13 @@ def assert_as_autograd(module, written, criterion, batch, rtol=1e-4):
     terms, gradients = by_autograd(module, criterion, batch)
     found = written.step(*batch, 50)
     for term, expected in zip(found, terms, strict=True):
-        assert not term.requires_grad
-        assert_close(term, expected, rtol, scale=1.0)  # D is a difference of means near 1
+        assert (term is None) == (expected is None)
+        if term is not None:
+            assert not term.requires_grad
+            assert_close(term, expected, rtol, scale=1.0)  # D is a difference of means near 1
     largest = max(gradient.abs().max().item() for gradient in gradients.values())
-    for name, p in learned(module).items():
+    both = nn.ModuleDict({"module": module, "criterion": criterion})
+    for name, p in learned(both).items():
         assert_close(p.grad, gradients[name], rtol, largest)
 
 
@@ -108,18 +112,30 @@ def assert_as_autograd(module, written, criterion, batch, rtol=1e-4):
     masked=st.booleans(),
     weights=st.sampled_from(WEIGHTS),
     divergence=st.sampled_from(DIVERGENCES),
+    neighbor_weight=st.sampled_from([0.0, 3.0]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     seed=st.integers(0, 10**6),
 )
 def test_terms_and_gradients_are_autograds(
-    n, c, d, hidden, activation, likelihood, masked, weights, divergence, dtype, seed
+    n,
+    c,
+    d,
+    hidden,
+    activation,
+    likelihood,
+    masked,
+    weights,
+    divergence,
+    neighbor_weight,
+    dtype,
+    seed,
 ):
     holes = (0, c - 1)[: min(c, 2)] if masked else ()
     module = build(c, d, hidden, activation, likelihood, seed, hole_columns=holes).to(dtype)
-    criterion = InfoVAELoss(*weights, divergence)
+    criterion = InfoVAELoss(*weights, divergence, neighbor_weight=neighbor_weight).to(dtype)
     written = WrittenOut.of(module, criterion)
     assert written is not None
-    batch = draw(criterion, n, c, d, masked, seed, dtype)
+    batch = draw(criterion, 2 * n if neighbor_weight else n, c, d, masked, seed, dtype)
     for _ in range(2):  # what a step leaves behind is no part of the next
         assert_as_autograd(module, written, criterion, batch, TOLERANCE[dtype])
 
@@ -133,38 +149,54 @@ def test_terms_and_gradients_are_autograds(
     shared=st.booleans(),
     masked=st.booleans(),
     divergence=st.sampled_from(DIVERGENCES),
+    with_neighbors=st.booleans(),
     seed=st.integers(0, 10**6),
 )
 def test_a_stack_has_what_each_model_has_alone(
-    k, n, hidden, activation, shared, masked, divergence, seed
+    k, n, hidden, activation, shared, masked, divergence, with_neighbors, seed
 ):
     c, d, dtype = 3, 2, torch.float64
     models = [
         build(c, d, hidden, activation, Gaussian(shared=shared), seed + j).to(dtype)
         for j in range(k)
     ]
-    criteria = [InfoVAELoss(*WEIGHTS[(seed + j) % len(WEIGHTS)], divergence) for j in range(k)]
+    criteria = [
+        InfoVAELoss(
+            *WEIGHTS[(seed + j) % len(WEIGHTS)],
+            divergence,
+            neighbor_weight=with_neighbors * (1.0 + j),
+        ).double()
+        for j in range(k)
+    ]
+    for j, criterion in enumerate(criteria):
+        for scale in criterion.parameters():
+            scale.data.fill_(0.3 * j)
+    n = 2 * n if with_neighbors else n
     batches = [draw(criteria[0], n, c, d, masked, seed + j, dtype) for j in range(k)]
     stacked = {
         name: torch.stack([dict(m.named_parameters())[name].detach() for m in models])
         for name in dict(models[0].named_parameters())
     }
-    weights = [coefficients(one.alpha, one.lambd) for one in criteria]
-    on_kl, on_divergence = torch.tensor(weights, dtype=dtype).unbind(-1)
-    written = WrittenOut.of(models[0], criteria[0], parameters=stacked)
+    criterion = stack_losses(criteria, "cpu")
+    written = WrittenOut.of(models[0], criterion, parameters=stacked)
     assert written is not None
     x, mask, noise = (
         None if one[0] is None else torch.stack(one) for one in zip(*batches, strict=True)
     )
     for _ in range(2):
-        found = written.step(x, mask, noise, 50, (on_kl, on_divergence))
+        found = written.step(x, mask, noise, 50)
+    found_gradients = {f"module.{name}": p.grad for name, p in stacked.items()}
+    if with_neighbors:
+        found_gradients["criterion.log_scale"] = criterion.log_scale.grad
     for j in range(k):
         terms, gradients = by_autograd(models[j], criteria[j], batches[j])
         for term, expected in zip(found, terms, strict=True):
-            assert term.shape == (k,)
-            assert_close(term[j], expected, 1e-9)
+            assert (term is None) == (expected is None)
+            if term is not None:
+                assert term.shape == (k,)
+                assert_close(term[j], expected, 1e-9)
         for name, expected in gradients.items():
-            assert_close(stacked[name].grad[j], expected, 1e-9)
+            assert_close(found_gradients[name][j], expected, 1e-9, 1e-3)
 
 
 def test_batches_may_change_their_size():
@@ -185,9 +217,10 @@ def test_terms_stay_as_they_were_given():
     written = WrittenOut.of(module, criterion)
     assert written is not None
     first = written.step(*draw(criterion, 5, 4, 2, False), 50)
-    values = [term.item() for term in first]
+    values = [term.item() for term in first if term is not None]
+    assert len(values) == 4
     written.step(*draw(criterion, 5, 4, 2, False, seed=2), 50)
-    assert [term.item() for term in first] == values
+    assert [term.item() for term in first if term is not None] == values
 
 
 def test_weights_may_change_while_training():
