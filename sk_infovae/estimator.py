@@ -168,6 +168,15 @@ class InfoVAETransformer(
     noise_variance_ : ndarray of shape (n_features,)
         Variance of p(x_j|z), units of X squared, where it is the same for every row (gaussian and
         student_t columns); NaN for others.
+    explained_variance_ratio_ : ndarray of shape (n_components,)
+        Share of the variance, each column's weighed alike, that each dimension of the code carries,
+        by which ``fit`` orders the dimensions of its own networks. They add up to the share that
+        ``inverse_transform(transform(X))`` explains, and go by the squares of what the expected x
+        moves as the dimension moves by a standard deviation. On (at most 1024) training rows.
+    loadings_ : ndarray of shape (n_features, n_components)
+        What a column moves, in standard deviations of its own, as the dimension moves by one: mean
+        over rows. For a column with several levels the root of the sum of squares over their
+        probabilities, without a sign. NaN for columns left out.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of str

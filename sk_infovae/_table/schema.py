@@ -83,8 +83,8 @@ class Schema:
         return [j for j, column in enumerate(self.every) if isinstance(column, ColumnCodec)]
 
     def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A value for each column of the table, NaN where it has no cells."""
-        spread = np.full(len(self.every), np.nan)
+        """Values for each column of the table, NaN where it has no cells."""
+        spread = np.full((len(self.every), *values.shape[1:]), np.nan)
         spread[self.places] = values
         return spread
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sk_infovae._inference.components import Components
 from sk_infovae._model.layout import TableLayout
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.state import net_state, rebuild_net
@@ -29,12 +30,15 @@ class Ahead:
         With the seed that everything random grew from.
     collapse : str or None
         What is dead in the code.
+    components : Components or None
+        What each dimension does to the columns.
     """
 
     net: Any
     plan: TrainingPlan
     layout: TableLayout
     collapse: str | None
+    components: Components | None = None
 
     def packed(self) -> "Ahead":
         """In a form that travels."""

@@ -12,6 +12,7 @@ import joblib
 
 from sk_infovae._base.seeds import draw_seed
 from sk_infovae._inference.calibration import calibrate
+from sk_infovae._inference.components import Components, measure_components
 from sk_infovae._inference.table_model import TableModel
 from sk_infovae._model.architecture import NetworkSpec
 from sk_infovae._model.cells import Cells
@@ -22,6 +23,7 @@ from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.hooks import SklearnCallbacks
 from sk_infovae._training.loop import train_alone
 from sk_infovae._training.net import InfoVAENet, tidy_history
+from sk_infovae._training.ordering import reorder
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, make_rows
 from sk_infovae._training.state import net_state, rebuild_net
@@ -29,6 +31,9 @@ from sk_infovae._training.training import Training, prepare_training
 
 CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 1024)
 """Noise is calibrated on so many slopes of outputs by codes; the least and the most rows."""
+
+COMPONENT_ROWS = 1024
+"""Rows by which the dimensions are ordered."""
 
 CALIBRATION_PRIOR = 256
 """Training rows beside held-out ones, of which they only are the prior."""
@@ -80,6 +85,8 @@ class Fitted:
     net : InfoVAENet
     names : dict
         What scikit-learn keeps of the columns: ``n_features_in_``, ``feature_names_in_``.
+    components : Components or None
+        What each dimension does to the columns; None for what is known already.
     collapse : str or None
         What is dead in the code.
     """
@@ -88,6 +95,7 @@ class Fitted:
     plan: TrainingPlan
     net: InfoVAENet
     names: Mapping[str, Any]
+    components: Components | None = None
     collapse: str | None = None
 
     @property
@@ -104,12 +112,20 @@ class Fitted:
             "history_": history,
             "n_iter_": len(history),
             "noise_variance_": model.noise_variance(),
+            **self._of_components(),
         }
+
+    def _of_components(self) -> dict[str, Any]:
+        if self.components is None:
+            return {}
+        explained, loadings = (part.numpy() for part in self.components)
+        spread = self.layout.schema.spread(loadings)
+        return {"explained_variance_ratio_": explained, "loadings_": spread}
 
 
 FITTED = (
     "n_features_in_", "feature_names_in_", "_layout", "_plan", "net_", "module_", "history_",
-    "n_iter_", "noise_variance_",
+    "n_iter_", "noise_variance_", "explained_variance_ratio_", "loadings_",
 )  # fmt: skip
 """All names that `Fitted.attributes` may have."""
 
@@ -152,7 +168,14 @@ def fit_table(
         if ahead is not None and X_val is None:
             found = ahead.take(ahead_key(table, dtype, spec))
             if found is not None:
-                return Fitted(found.layout, spec.plan, found.net, names_of(reader), found.collapse)
+                return Fitted(
+                    found.layout,
+                    spec.plan,
+                    found.net,
+                    names_of(reader),
+                    found.components,
+                    found.collapse,
+                )
         layout, cells = lay_out(table, dtype, spec)
     else:
         reader, layout = estimator, estimator._layout
@@ -165,15 +188,14 @@ def fit_table(
     def copied(net: InfoVAENet) -> dict[str, Any]:
         """The attributes of a fit that ends now."""
         twin = rebuild_net(layout.architecture, spec.plan, net_state(net))
-        calibrate_net(twin, training, layout)
-        return Fitted(layout, spec.plan, twin, names).attributes
+        return Fitted(layout, spec.plan, twin, names, finish(twin, training, layout)).attributes
 
     watcher = None if watched is None else SklearnCallbacks(*watched, copied)
     net = train_alone(training, previous, watcher)
     if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
-    calibrate_net(net, training, layout)
-    fitted = Fitted(layout, spec.plan, net, names)
+    components = finish(net, training, layout, ordered=not one_pass)
+    fitted = Fitted(layout, spec.plan, net, names, components)
     if one_pass or net.interrupted_:
         return fitted
     collapse = collapse_of(layout, net, cells)
@@ -205,6 +227,17 @@ def encode_rows(layout: TableLayout, cells: Any) -> Rows:
 def names_of(reader: Any) -> dict[str, Any]:
     """What scikit-learn keeps of the columns."""
     return {name: vars(reader)[name] for name in FITTED[:2] if name in vars(reader)}
+
+
+def finish(
+    net: InfoVAENet, training: Training, layout: TableLayout, ordered: bool = True
+) -> Components:
+    """What comes after training: noise, and the dimensions in order of the variance they carry."""
+    calibrate_net(net, training, layout)
+    some = training.rows.spread(COMPONENT_ROWS).to(net.device)
+    components = measure_components(net.plain_module, some)
+    order = components.explained.argsort(descending=True, stable=True)
+    return components.ordered(order) if ordered and reorder(net, order) else components
 
 
 def calibrate_net(net: InfoVAENet, training: Training, layout: TableLayout) -> None:
@@ -263,11 +296,12 @@ class FitAhead:
 
     def finished(self, result: Any) -> Ahead:
         """What the fit will find: the net, or the error that ended its training."""
-        failed = isinstance(result, Exception)
-        if not failed:
-            calibrate_net(result, self.training, self.layout)
-        collapse = None if failed else collapse_of(self.layout, result, self.cells)
-        return Ahead(result, self.training.plan, self.layout, collapse)
+        plan, layout = self.training.plan, self.layout
+        if isinstance(result, Exception):
+            return Ahead(result, plan, layout, None)
+        components = finish(result, self.training, layout)
+        collapse = collapse_of(layout, result, self.cells)
+        return Ahead(result, plan, layout, collapse, components)
 
 
 def prepare_fit(estimator: Any, X: Any, known: dict[str, Any] | None = None) -> FitAhead:

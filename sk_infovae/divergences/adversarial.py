@@ -47,6 +47,7 @@ class Adversarial(Divergence):
 
     unbiased = False
     stackable = frozenset({"gradient_penalty"})
+    along_codes = frozenset({"weight_0", "skip"})
 
     def __init__(self, hidden_layer_sizes: Sequence[int] = (64, 64), gradient_penalty: float = 0.3):
         self.hidden_layer_sizes = hidden_layer_sizes

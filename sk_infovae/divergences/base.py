@@ -59,6 +59,13 @@ class Divergence(Parameterized, ABC):
     the numbers up with what they weigh.
     """
 
+    along_codes: ClassVar[frozenset[str]] = frozenset()
+    """What it learns with a first axis over the dimensions of z, several times perhaps.
+
+    Dimensions are put in order after training; a divergence that learns and names nothing here
+    keeps them as they are.
+    """
+
     @abstractmethod
     def __call__(self, codes: Codes) -> Tensor:
         """Estimate D from a batch.

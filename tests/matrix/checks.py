@@ -103,6 +103,13 @@ def check_transform(fitted):
     assert Z.dtype == np.float32
     assert Z.shape == (fitted.case.n_rows, 2)
     assert np.isfinite(Z).all()
+    ratio, loadings = fitted.vae.explained_variance_ratio_, fitted.vae.loadings_
+    kept = [family != kinds.LEFT_OUT for family in fitted.families]
+    assert ratio.shape == (2,)
+    assert loadings.shape == (len(kept), 2)
+    assert np.isfinite(ratio).all()
+    assert 0 <= ratio.sum() <= 1 + 1e-6
+    assert np.isfinite(loadings).all(1).tolist() == kept
     alone = fitted.model.transform(first_rows(fitted.X, 1))
     np.testing.assert_allclose(alone, Z[:1], rtol=1e-5, atol=1e-6)
 
