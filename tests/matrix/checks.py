@@ -315,11 +315,19 @@ def check_reconstruction_r2(fitted):
 
 
 def check_trustworthiness(fitted):
+    _check_of_neighbours(fitted, "trustworthiness")
+
+
+def check_neighborhood_preservation(fitted):
+    _check_of_neighbours(fitted, "neighborhood_preservation")
+
+
+def _check_of_neighbours(fitted, name):
     if fitted.case.n_rows < 11:
         with pytest.raises(ValueError, match="more than 10 rows"):
-            metrics.trustworthiness(fitted.model, fitted.X)
+            getattr(metrics, name)(fitted.model, fitted.X)
         return
-    assert 0 <= _value(fitted, "trustworthiness") <= 1
+    assert 0 <= _value(fitted, name) <= 1
 
 
 CHECKS = {

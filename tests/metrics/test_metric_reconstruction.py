@@ -206,6 +206,20 @@ def test_neighbours_are_looked_for_among_some_rows_of_a_large_table(monkeypatch,
     assert abs(early - 56.2) < SURE * stats.hypergeom(178, 100, 100).std()
 
 
+def test_neighborhood_preservation_is_the_recall_of_neighbours(fitted):
+    few, Z = HOLES[:60], fitted.transform(HOLES[:60])
+    near = []
+    for points in (standardised(few, HOLES), Z):
+        distances = np.linalg.norm(points[:, None] - points, axis=-1)
+        np.fill_diagonal(distances, np.inf)
+        near.append(distances.argsort(1)[:, :5])
+    expected = np.mean([len({*a} & {*b}) / 5 for a, b in zip(*near, strict=True)])
+    assert 0.2 < expected < 0.9
+    assert metrics.neighborhood_preservation(fitted, few) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match=r"neighborhood_preservation needs more than 10 rows"):
+        metrics.neighborhood_preservation(fitted, X[:10])
+
+
 def test_trustworthiness_of_more_rows_than_neighbours_can_be_told_of(fitted):
     with pytest.raises(ValueError, match=r"more than 10 rows.*n_samples=10\. Score on more rows"):
         metrics.trustworthiness(fitted, X[:10])

@@ -38,6 +38,7 @@ def test_names_are_sorted_and_all_there():
     assert set(METRICS) == {
         *("log_likelihood", "elbo", "neg_reconstruction_error", "reconstruction_r2"),
         *("mutual_information", "neg_mmd", "active_units", "trustworthiness"),
+        "neighborhood_preservation",
     }
 
 

@@ -102,6 +102,7 @@ def test_a_code_that_names_the_row_reaches_the_caps():
     assert metrics.reconstruction_r2(vae, X) == pytest.approx(1, abs=1e-9)
     assert metrics.neg_reconstruction_error(vae, X) == pytest.approx(0, abs=1e-5)
     assert metrics.trustworthiness(vae, X) == pytest.approx(1, abs=1e-4)
+    assert metrics.neighborhood_preservation(vae, X) > 0.99
 
 
 def test_active_units_are_counted_by_the_variance_of_the_means():
