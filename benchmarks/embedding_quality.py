@@ -62,7 +62,7 @@ def umap(k, seed):
     """UMAP with its defaults (needs umap-learn)."""
     from umap import UMAP
 
-    return UMAP(k, random_state=seed, n_jobs=1)
+    return UMAP(n_components=k, random_state=seed, n_jobs=1)
 
 
 def probes(names, Z, y, Z_test, y_test, is_class):
