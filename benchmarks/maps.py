@@ -45,15 +45,15 @@ PIXELS = ("digits", "mnist")
 RECIPE = {
     "neighbor_weight": 50,
     "n_neighbors": 10,
-    "hidden_layer_sizes": (256, 256, 256),
+    "hidden_layer_sizes": (256,) * 4,
     "batch_size": 256,
     "alpha": 0.9,
+    "early_stopping": False,
 }
-DEEP = {"alpha": 0.9, "early_stopping": False, "hidden_layer_sizes": (256,) * 4}
 CHOSEN = {
-    2: {**DEEP, "neighbor_weight": 50, "n_neighbors": 7, "batch_size": 256},
-    4: {**DEEP, "neighbor_weight": 20, "n_neighbors": 10, "batch_size": 256, "alpha": 0.5},
-    8: {**DEEP, "neighbor_weight": 10, "n_neighbors": 3, "batch_size": 512, "max_epochs": 60,
+    2: {**RECIPE, "n_neighbors": 7},
+    4: {**RECIPE, "neighbor_weight": 20, "alpha": 0.5},
+    8: {**RECIPE, "neighbor_weight": 10, "n_neighbors": 3, "batch_size": 512, "max_epochs": 60,
         "hidden_layer_sizes": (256,) * 3},
 }  # fmt: skip
 """Settings for Letter by number of components."""

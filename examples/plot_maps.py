@@ -3,10 +3,11 @@ Maps: PCA, UMAP, and InfoVAE without and with neighbours
 ========================================================
 
 Three tables in two dimensions: digits, Letter and a mixed table (adult's census columns). Each
-method learns its map from the training rows without a target, and places new rows; those are what
+method learns its map from the training rows without a target, and places new rows. Those are what
 the pictures show, with the accuracy of their five nearest training rows on the map and the seconds
-of fit and both transforms in the titles. Letter and adult are read from ``SK_INFOVAE_DATA`` and left
-out without it; UMAP is left out where umap-learn is not installed. About five minutes on two cores.
+of fit and both transforms in the titles. Letter and adult are read from ``SK_INFOVAE_DATA``, and
+left out without it; UMAP is left out where umap-learn is not installed. About ten minutes on two
+cores.
 """
 
 import importlib.util
@@ -76,9 +77,10 @@ def methods(X):
         2,
         neighbor_weight=50,
         n_neighbors=10,
-        hidden_layer_sizes=(256, 256, 256),
+        hidden_layer_sizes=(256, 256, 256, 256),
         batch_size=256,
         alpha=0.9,
+        early_stopping=False,
         random_state=0,
     )
     return found
