@@ -3,6 +3,7 @@
     python benchmarks/maps.py                                # eight tables, two components
     python benchmarks/maps.py --tables letter --chosen       # Letter at 2, 4 and 8, settings chosen
     python benchmarks/maps.py --tables mnist --components 2 10
+    python benchmarks/maps.py --clusters                     # groups that aren't there
 
 Each table's own split, or three quarters of the rows (at most 20,000) to fit. Each method learns
 a map of the training rows without the target, and places new rows by `transform`; 5-NN on the
@@ -13,6 +14,9 @@ PCA             of standardised numbers and indicators; pixels as they are
 UMAP            of the same, defaults, `transform` for new rows (needs umap-learn)
 InfoVAE         defaults
 with neighbors  `RECIPE`, the same for every table
+
+--clusters counts the groups that HDBSCAN (min_cluster_size 60) sees on maps of 600 rows of a
+Gaussian blob of ten columns, of a uniform cube of three, and of four blobs.
 
 --chosen takes for Letter the settings that were chosen on its training rows: the first 12,800 to
 fit, the others to compare.
@@ -26,6 +30,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from embedding_tables import TABLES, Table
+from sklearn.cluster import HDBSCAN
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -132,6 +137,23 @@ def measure(model, parts, n_neighbors):
     return found, linear, seconds
 
 
+def print_clusters():
+    """How many groups there seem to be, three seeds each."""
+    print(f"{'rows':11} {'method':15} groups on three maps")
+    for shape in ("blob", "cube", "four blobs"):
+        for method, make in METHODS.items():
+            found = []
+            for seed in range(3):
+                rng = np.random.default_rng(seed)
+                X = rng.normal(size=(600, 10)) if shape != "cube" else rng.uniform(size=(600, 3))
+                if shape == "four blobs":
+                    X += 8 * rng.normal(size=(4, 10))[np.arange(600) % 4]
+                Z = make(2, shape, False).fit(X).transform(X)
+                groups = HDBSCAN(min_cluster_size=60, copy=True).fit_predict(Z)
+                found.append(len({*groups} - {-1}))
+            print(f"{shape:11} {method:15} {found}", flush=True)
+
+
 def main():
     """Print a line for every map."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -139,9 +161,13 @@ def main():
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--components", nargs="+", type=int, default=None)
     parser.add_argument("--chosen", action="store_true", help="Letter's chosen settings")
+    parser.add_argument("--clusters", action="store_true", help="groups that aren't there")
     arguments = parser.parse_args()
     components = arguments.components or ([2, 4, 8] if arguments.chosen else [2])
     warnings.simplefilter("ignore")
+    if arguments.clusters:
+        print_clusters()
+        return
     print(f"{'table':11} {'k':>2} {'method':15} {'k-NN':>6} {'linear':>7} {'seconds':>8}")
     for name in arguments.tables:
         parts = split(name)

@@ -42,7 +42,7 @@ def information_of_neighbors(
     n_neighbors : int
     generator : torch.Generator
     """
-    blocks = [encode(X[rows], standardizer, mean.device) for rows in row_blocks(*X.shape)]
+    blocks = (encode(X[rows], standardizer, mean.device) for rows in row_blocks(*X.shape))
     some = encode(X[:: 1 + X.shape[0] * X.shape[1] // AXES_CELLS], standardizer, mean.device)
     found = find_neighbors(places_of(module, blocks, some), min(n_neighbors, len(mean) - 1))
     which = torch.randint(found.shape[1], (len(mean),), generator=generator)
