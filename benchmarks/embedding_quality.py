@@ -55,6 +55,7 @@ METHODS = {
     "UMAP": lambda k, seed: make_pipeline(as_numbers(), umap(k, seed)),
     "plain VAE": lambda k, seed: InfoVAETransformer(k, alpha=0, lambd=1, random_state=seed),
     "InfoVAE": lambda k, seed: InfoVAETransformer(k, random_state=seed),
+    "neighbors": lambda k, seed: InfoVAETransformer(k, neighbor_weight=10, random_state=seed),
 }
 
 

@@ -299,3 +299,23 @@ def test_reconstruction_of_a_row_does_not_depend_on_its_company(X):
     Z = vae.transform(X)
     alone = np.vstack([vae.inverse_transform(Z[[i]]) for i in range(20)])
     np.testing.assert_allclose(alone, vae.inverse_transform(Z)[:20], rtol=1e-5, atol=1e-6)
+
+
+def test_tiny_numbers_are_zero_while_networks_train_and_only_then(X):
+    """They make products two hundred times slower."""
+    seen = []
+
+    class Tiny(Callback):
+        def on_batch_end(self, net, **kwargs):
+            seen.append((torch.tensor(1e-40) * 1.0).item())
+
+    small(max_epochs=1, net_params={"callbacks": [Tiny()]}).fit(X)
+    assert seen
+    assert set(seen) == {0.0}
+    assert (torch.tensor(1e-40) * 1.0).item() > 0
+    torch.set_flush_denormal(True)
+    try:
+        small(max_epochs=1).fit(X)
+        assert (torch.tensor(1e-40) * 1.0).item() == 0
+    finally:
+        torch.set_flush_denormal(False)
