@@ -6,7 +6,7 @@ Three tables in two dimensions: digits, Letter and a mixed table (adult's census
 method learns its map from the training rows without a target, and places new rows. Those are what
 the pictures show, with the accuracy of their five nearest training rows on the map and the seconds
 of fit and both transforms in the titles. Letter and adult are read from ``SK_INFOVAE_DATA``, and
-left out without it; UMAP is left out where umap-learn is not installed. About ten minutes on two
+left out without it; UMAP is left out where umap-learn is not installed. Three minutes on two
 cores.
 """
 

@@ -168,7 +168,7 @@ def no_denormals() -> Iterator[None]:
     """Numbers below 1e-38 are 0 in this thread, and what they were before afterwards.
 
     A product of matrices that hold some takes two hundred times as long; SiLU makes them of what
-    lies below -88, which deep networks reach.
+    lies below -88.
     """
     before = not (torch.tensor(1e-40) * 1.0).item()
     torch.set_flush_denormal(True)

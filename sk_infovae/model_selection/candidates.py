@@ -241,5 +241,6 @@ def _stack_size(training: Training) -> int:
     """How many such models fit into `STACK_BYTES`."""
     widths = [p.shape[0] for p in training.module.parameters()]
     learned = sum(p.numel() for p in training.module.parameters())
-    cells = 5 * learned + 4 * training.plan.batch_size * sum(widths)
+    n_rows = training.plan.batch_size * (2 if training.plan.neighbor_weight else 1)
+    cells = 5 * learned + 4 * n_rows * sum(widths)
     return max(2, STACK_BYTES // (4 * cells))
