@@ -30,10 +30,7 @@ from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae._training.training import Training, prepare_training
 
 CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 1024)
-"""Noise is calibrated on so many slopes of outputs by codes; the least and the most rows."""
-
-COMPONENT_ROWS = 1024
-"""Rows by which the dimensions are ordered."""
+"""What is measured after training is on so many slopes of outputs by codes; least, most rows."""
 
 CALIBRATION_PRIOR = 256
 """Training rows beside held-out ones, of which they only are the prior."""
@@ -234,18 +231,22 @@ def finish(
 ) -> Components:
     """What comes after training: noise, and the dimensions in order of the variance they carry."""
     calibrate_net(net, training, layout)
-    some = training.rows.spread(COMPONENT_ROWS).to(net.device)
+    some = training.rows.spread(rows_afterwards(net, training)).to(net.device)
     components = measure_components(net.plain_module, some)
     order = components.explained.argsort(descending=True, stable=True)
     return components.ordered(order) if ordered and reorder(net, order) else components
 
 
+def rows_afterwards(net: InfoVAENet, training: Training) -> int:
+    """Rows on which a trained model is measured: fewer of wide tables."""
+    least, most = CALIBRATION_ROWS
+    slopes = net.plain_module.likelihood.n_outputs * training.architecture.n_components
+    return max(least, min(most, CALIBRATION_CELLS // slopes))
+
+
 def calibrate_net(net: InfoVAENet, training: Training, layout: TableLayout) -> None:
     """Set what the likelihood leaves for after the training, by some rows of it."""
-    least, most = CALIBRATION_ROWS
-    module = net.plain_module
-    slopes = module.likelihood.n_outputs * training.architecture.n_components
-    n_rows = max(least, min(most, CALIBRATION_CELLS // slopes))
+    module, n_rows = net.plain_module, rows_afterwards(net, training)
 
     def some(rows: Rows, n_rows: int) -> Cells:
         return rows.spread(n_rows).to(net.device)
