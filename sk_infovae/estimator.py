@@ -88,7 +88,7 @@ class InfoVAETransformer(
         Not negative. Weight, in nats, of the information that the codes of neighbouring rows have
         in common, at most log(batch_size): the objective gains ``neighbor_weight * I``, an InfoNCE
         bound ([2]_). It keeps near rows near in maps of two or three dimensions (try 10 to 50, and
-        wider networks), and moves q(z) away from the prior; see the guide.
+        wider networks), and moves q(z) away from the prior.
     n_neighbors : int, default=15
         Rows that count as near: the nearest by standardised numbers and indicators of levels (on
         the first 64 principal axes of more). Only with a neighbor_weight. Beyond 50,000 rows

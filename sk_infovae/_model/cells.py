@@ -20,13 +20,9 @@ class Cells(NamedTuple):
     mask: Tensor | None
 
     def at(self, index: Tensor | slice) -> "Cells":
-        """Those of some of the rows."""
-        return Cells(self.x[index], None if self.mask is None else self.mask[index])
-
-    def rows(self, chosen: slice) -> "Cells":
         """Those of some of the rows, of each model in a stack."""
-        mask = None if self.mask is None else self.mask[..., chosen, :]
-        return Cells(self.x[..., chosen, :], mask)
+        mask = None if self.mask is None else self.mask[..., index, :]
+        return Cells(self.x[..., index, :], mask)
 
     def to(self, device: str) -> "Cells":
         """The same on a device."""

@@ -40,16 +40,16 @@ def places_of(module: VAE, blocks: Iterable[Cells], some: Cells) -> NDArray[np.f
     -------
     places : ndarray of shape (n_rows, min(n_shown, MOST_WIDTH))
     """
-    width = module.inputs.n_shown
+    width, device = module.inputs.n_shown, str(next(module.likelihood.buffers()).device)
 
     def shown(cells: Cells) -> Tensor:
-        return module.inputs(*cells)[:, :width]
+        return module.inputs(*cells.to(device))[:, :width]
 
     axes = torch.eye(width)
     if width > MOST_WIDTH:
         seen = shown(some)
         axes = principal_axes(seen - seen.mean(0))[1][:MOST_WIDTH]
-    return torch.cat([shown(block) @ axes.to(block.x).mT for block in blocks]).cpu().numpy()
+    return torch.cat([(x @ axes.to(x).mT).cpu() for x in map(shown, blocks)]).numpy()
 
 
 def find_neighbors(places: NDArray[np.float32], k: int) -> Tensor:

@@ -141,7 +141,7 @@ class InfoVAELoss(nn.Module):
         """
         batch = self.own_rows(x.shape[-2])
         given = Cells(x, mask)
-        x, mask = given.rows(slice(batch))
+        x, mask = given.at(slice(batch))
         posterior, z, outputs = module(x, mask, noise[..., :batch, :])
         reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)
         kl = posterior.kl().mean(-1)
@@ -153,7 +153,7 @@ class InfoVAELoss(nn.Module):
         )
         loss, neighbors = -reconstruction + on_kl * kl + on_divergence * value, None
         if self.log_scale is not None:
-            near = module.encode(*given.rows(slice(batch, None))).mean
+            near = module.encode(*given.at(slice(batch, None))).mean
             neighbors = neighbor_information(posterior.mean, near, self.log_scale)
             loss = loss - on_neighbors * neighbors
         if self.training and len(self.critic):

@@ -36,7 +36,6 @@ REFIT_ROWS = 4096
 BROKEN = 1e10
 """Weights of this norm are no model of standardised columns."""
 
-
 NEIGHBORS_NEED_ORDER = (
     "neighbor_weight needs batches in which each row comes with a neighbour, got a loader, sampler "
     "or batch_sampler in net_params[{0!r}...]. Leave it out, or set neighbor_weight=0."
@@ -157,12 +156,11 @@ class InfoVAENet(NeuralNet):
         loader, kwargs = getattr(self, prefix), self.get_params_for(prefix)
         batch_size = kwargs.pop("batch_size", self.batch_size)
         batch_size = len(dataset) if batch_size == -1 else batch_size
-        own = isinstance(loader, type) and issubclass(loader, DataLoader)
-        if dataset.neighbors is not None and not (
-            own and not {"sampler", "batch_sampler"} & {*kwargs}
-        ):
+        is_torchs = isinstance(loader, type) and issubclass(loader, DataLoader)
+        orders = not is_torchs or not {"sampler", "batch_sampler"}.isdisjoint(kwargs)
+        if dataset.neighbors is not None and orders:
             raise ValueError(NEIGHBORS_NEED_ORDER.format(prefix))
-        if not own:
+        if not is_torchs:
             return loader(dataset, batch_size=batch_size, **kwargs)
         if "sampler" in kwargs:
             kwargs["batch_size"] = batch_size

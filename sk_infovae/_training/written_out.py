@@ -261,7 +261,7 @@ class WrittenOut:
         self._weigh((*weights, criterion.neighbor_weight))
         inputs = self.module.inputs(x, mask)
         if now.neighbors is not None:
-            x, mask = Cells(x, mask).rows(slice(now.draw.n))
+            x, mask = Cells(x, mask).at(slice(now.draw.n))
         density, kl, value, shared = now.forward(
             inputs, x, mask, noise, n_rows, self.on_divergence, self.on_neighbors
         )
