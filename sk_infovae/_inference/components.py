@@ -37,8 +37,8 @@ LEAST_ROWS, MOVED_ROWS = 4, 64
 MOST_CELLS = 2**22
 """Expected values, probabilities of levels among them, that are held at a time."""
 
-CONSTANT = 1e-8
-"""Variance up to which a column is constant, in the model's units."""
+CONSTANT = 1e-13
+"""Variance up to which a column is constant, in its mean square: what float32 can't tell apart."""
 
 
 class Components(NamedTuple):
@@ -112,8 +112,9 @@ class Spreads:
     def __init__(self, module: VAE, cells: Cells, means: Sequence[Tensor]):
         x = cells.x.double()
         seen = torch.ones_like(x) if cells.mask is None else cells.mask.double()
-        count, _, variance = column_moments(x, seen)
-        varies, error = variance > CONSTANT, torch.zeros_like(variance)
+        count, centre, variance = column_moments(x, seen)
+        varies = variance > CONSTANT * centre.square()
+        error = torch.zeros_like(variance)
         for block, values in zip(module.likelihood.blocks(), means, strict=True):
             columns, own = block.columns, seen[:, block.columns]
             squares, spread = squared_errors(x[:, columns], values.double(), own)

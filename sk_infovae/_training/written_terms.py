@@ -236,12 +236,11 @@ class NeighborInformation:
         \frac{d(-gI)}{d \log s} = \frac{2 g}{n} \sum_{ij} A_{ij}.
 
     With :math:`y = s (m - \bar m')`, :math:`1 / w_{ij}` is the product of the rows
-    ``[-2 y_i, 1 + |y_i|^2, 1]`` and ``[y'_j, 1, |y'_j|^2]``; the sums over j and over i are two
-    more, with the same rows.
+    ``[-2 y_i, 1 + |y_i|^2, 1]`` and ``[y'_j, 1, |y'_j|^2]``.
 
     Parameters
     ----------
-    h : Tensor of shape (..., n, d)
+    mean : Tensor of shape (..., n, d)
         Memory of the means, and then of their gradients.
     near : Tensor of shape (..., n, 2 d)
         The same of the neighbours, beside their log-variances, which have none.

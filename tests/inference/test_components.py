@@ -143,3 +143,14 @@ def test_they_survive_a_pickle_and_memory_is_bounded(wine, monkeypatch):
     monkeypatch.setattr(components, "MOST_CELLS", 13 * 100)
     small().fit(wine)
     assert max(seen) <= 100
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e6])
+def test_columns_in_units_of_their_own_count_whatever_the_unit(unit):
+    """A lognormal column is not standardised, and yet not constant."""
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=400)
+    price = unit * np.exp(size + 0.1 * rng.normal(size=400))
+    X = np.column_stack([size, price])
+    vae = small(1, likelihood={1: "lognormal"}, max_epochs=40, lr=1e-2).fit(X)
+    assert np.abs(vae.loadings_).min() > 0.2
