@@ -10,10 +10,10 @@ a map of the training rows without the target, and places new rows by `transform
 standardised codes of the training rows (accuracy or R2 of the target of new rows, 10-NN for MNIST)
 says whether neighbours on the map are alike. Seconds are those of fit and of both transforms.
 
-PCA             of standardised numbers and indicators; pixels as they are
+PCA             of standardised numbers and indicators; pixels as grey values from 0 to 1
 UMAP            of the same, defaults, `transform` for new rows (needs umap-learn)
 InfoVAE         defaults
-with neighbors  `RECIPE`, the same for every table
+with neighbors  `RECIPE`, the same for every table; grey values under the bernoulli likelihood
 
 --clusters counts the groups that HDBSCAN (min_cluster_size 60) sees on maps of 600 rows of a
 Gaussian blob of ten columns, of a uniform cube of three, and of four blobs.
@@ -46,7 +46,8 @@ from sk_infovae.preprocessing import TabularPreprocessor
 
 MOST_ROWS = 20_000
 NAMES = ("digits", "letter", "mnist", "adult", "california", "white wine", "breast", "penguins")
-PIXELS = ("digits", "mnist")
+PIXELS = {"digits": 16, "mnist": 255}
+"""What white is there."""
 RECIPE = {
     "neighbor_weight": 50,
     "n_neighbors": 10,
@@ -81,9 +82,11 @@ def mnist():
 def split(name):
     """Rows to fit and new rows, their targets, and whether these are classes."""
     if name == "mnist":
-        return *mnist(), True
+        X, X_test, y, y_test = mnist()
+        return X / PIXELS[name], X_test / PIXELS[name], y, y_test, True
     if name == "digits":
-        table = Table(*load_digits(return_X_y=True), True)
+        X, y = load_digits(return_X_y=True)
+        table = Table(X / PIXELS[name], y, True)
     else:
         table = TABLES[name]()
     X, y, is_class = table
@@ -115,7 +118,10 @@ METHODS = {
     "UMAP": lambda k, name, chosen: rival(umap(k), name),
     "InfoVAE": lambda k, name, chosen: InfoVAETransformer(k, random_state=0),
     "with neighbors": lambda k, name, chosen: InfoVAETransformer(
-        k, **(CHOSEN[k] if chosen else RECIPE), random_state=0
+        k,
+        **(CHOSEN[k] if chosen else RECIPE),
+        likelihood="bernoulli" if name in PIXELS else "auto",
+        random_state=0,
     ),
 }
 

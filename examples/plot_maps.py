@@ -40,7 +40,8 @@ MOST_ROWS = 8_000
 # The tables, at most 8,000 rows of each.
 def tables():
     """Rows and classes by name."""
-    yield "digits", *load_digits(return_X_y=True)
+    pixels, digit = load_digits(return_X_y=True)
+    yield "digits", pixels / 16, digit
     letters = DATA / "letter" / "LetterRecognition.csv"
     if letters.is_file():
         table = pd.read_csv(letters).iloc[:MOST_ROWS]
@@ -56,10 +57,16 @@ def tables():
 
 
 # %%
-# The methods. PCA and UMAP take standardised numbers and indicators of levels, digits as they are.
+# The methods. PCA and UMAP take standardised numbers and indicators of levels, grey values as they
+# are; InfoVAE takes grey values from 0 to 1 as they are under the bernoulli likelihood.
+def is_grey(X):
+    """Whether the columns are pixels."""
+    return not isinstance(X, pd.DataFrame) and X.shape[1] == 64
+
+
 def as_numbers(model, X):
     """PCA or UMAP behind what it needs."""
-    if not isinstance(X, pd.DataFrame) and X.shape[1] == 64:
+    if is_grey(X):
         return model
     numbers = make_pipeline(TabularPreprocessor(), SimpleImputer(keep_empty_features=True))
     return make_pipeline(numbers, model)
@@ -81,6 +88,7 @@ def methods(X):
         batch_size=256,
         alpha=0.9,
         early_stopping=False,
+        likelihood="bernoulli" if is_grey(X) else "auto",
         random_state=0,
     )
     return found
@@ -101,7 +109,7 @@ def draw(axes, name, model, X, y):
     accuracy = knn.score(scaler.transform(Z_test), y_test)
     classes, codes = np.unique(y_test, return_inverse=True)
     colours = plt.get_cmap("tab20" if len(classes) > 10 else "tab10")
-    axes.scatter(*Z_test.T, s=4, c=codes % 20, cmap=colours, linewidths=0, alpha=0.7)
+    axes.scatter(*Z_test.T, s=4, c=colours(codes % colours.N), linewidths=0, alpha=0.7)
     low, high = np.quantile(Z_test, [0.002, 0.998], axis=0)
     margin = 0.05 * (high - low)
     axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), xticks=[], yticks=[])

@@ -123,8 +123,9 @@ class InfoVAETransformer(
     decoder : callable, default=None
         A class or factory ``decoder(n_components, n_outputs)`` that makes a module from
         ``(batch, n_components)`` to ``(batch, n_outputs)``.
-    max_epochs : int, default=100
-        Passes over the rows. The learning rate falls to 0 over them, along half a cosine.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows. The learning rate falls to 0 over them, along half a cosine. "auto" is
+        100 for up to 20,000 training rows, for more as many as see 2,000,000 rows, 10 at least.
     batch_size : int, default=128
         Rows a step. A last batch of one row joins the batch before it.
     lr : float, default=5e-3
@@ -217,7 +218,7 @@ class InfoVAETransformer(
         "activation": [StrOptions(set(ACTIVATIONS)), callable],
         "encoder": [callable, None],
         "decoder": [callable, None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "early_stopping": ["boolean"],
@@ -249,7 +250,7 @@ class InfoVAETransformer(
         activation: str | Callable[[], torch.nn.Module] = "silu",
         encoder: Callable[[int, int], torch.nn.Module] | None = None,
         decoder: Callable[[int, int], torch.nn.Module] | None = None,
-        max_epochs: int = 100,
+        max_epochs: int | str = "auto",
         batch_size: int = 128,
         lr: float = 5e-3,
         early_stopping: bool = True,
@@ -330,7 +331,8 @@ class InfoVAETransformer(
             When the loss became NaN, infinite or exploded; the estimator is then as it was before.
         """
         this_fit = {"estimator": self, "X": X, "y": y}
-        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        n_epochs = None if self.max_epochs == "auto" else self.max_epochs
+        context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(**this_fit)
         self._fit(X, X_val, resume=self.warm_start, watched=(context, this_fit))
         context.call_on_fit_task_end(**this_fit, reconstruction_attributes=dict)

@@ -167,7 +167,7 @@ def fit_table(
             if found is not None:
                 return Fitted(
                     found.layout,
-                    spec.plan,
+                    found.plan,
                     found.net,
                     names_of(reader),
                     found.components,
@@ -181,18 +181,19 @@ def fit_table(
     rows = encode_rows(layout, cells)
     valid = None if X_val is None else encode_rows(layout, read_table(reader, layout, X_val))
     training, names = prepare_training(layout, spec.plan, rows, valid, previous), names_of(reader)
+    plan = training.plan
 
     def copied(net: InfoVAENet) -> dict[str, Any]:
         """The attributes of a fit that ends now."""
-        twin = rebuild_net(layout.architecture, spec.plan, net_state(net))
-        return Fitted(layout, spec.plan, twin, names, finish(twin, training, layout)).attributes
+        twin = rebuild_net(layout.architecture, plan, net_state(net))
+        return Fitted(layout, plan, twin, names, finish(twin, training, layout)).attributes
 
     watcher = None if watched is None else SklearnCallbacks(*watched, copied)
     net = train_alone(training, previous, watcher)
     if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
     components = finish(net, training, layout, ordered=not one_pass)
-    fitted = Fitted(layout, spec.plan, net, names, components)
+    fitted = Fitted(layout, plan, net, names, components)
     if one_pass or net.interrupted_:
         return fitted
     collapse = collapse_of(layout, net, cells)

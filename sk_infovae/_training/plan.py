@@ -30,6 +30,9 @@ ELEMENTWISE = (
 )  # fmt: skip
 """Optimizers that treat each number by itself, and so each model of a stack."""
 
+EPOCHS, ROWS_SEEN = (10, 100), 2_000_000
+"""Of max_epochs="auto": fewest and most, and how many rows they see in between."""
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -42,7 +45,7 @@ class TrainingPlan:
     lr, batch_size, device, verbose, net_params, tol, neighbor_weight, n_neighbors
         As in `InfoVAETransformer`; device resolved.
     max_epochs : int
-        Passes over the rows.
+        Passes over the rows; "auto" until `for_rows`.
     patience : int or None
         Epochs without a better validation loss before training stops; None never stops.
     validation_fraction : float
@@ -59,7 +62,7 @@ class TrainingPlan:
     device: str
     verbose: int
     net_params: Mapping[str, Any]
-    max_epochs: int
+    max_epochs: Any
     patience: int | None
     tol: float
     validation_fraction: float
@@ -101,6 +104,13 @@ class TrainingPlan:
             neighbor_weight=params["neighbor_weight"],
             n_neighbors=params["n_neighbors"],
         )
+
+    def for_rows(self, n_rows: int) -> Self:
+        """The plan for so many training rows: a number for max_epochs="auto"."""
+        if self.max_epochs != "auto":
+            return self
+        fewest, most = EPOCHS
+        return replace(self, max_epochs=max(fewest, min(most, ROWS_SEEN // n_rows)))
 
     @property
     def is_custom(self) -> bool:

@@ -109,6 +109,7 @@ def prepare_training(
     """
     if valid is None and plan.validation_fraction:
         rows, valid = hold_out(rows, plan.validation_fraction, layout.seed_for("split"))
+    plan = plan.for_rows(len(rows))
     if previous is None:
         n_epochs, module = 0, build_module(layout, rows)
     else:
