@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+import types
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +27,8 @@ def run_page(page: Path, name: str) -> int:
     blocks = list(BLOCK.finditer(text))
     if len(blocks) != len(re.findall(r"^\s*(?:`{3,}|~{3,}) *\{?[\w-]*py", text, re.MULTILINE)):
         raise ValueError(f"{name} has a python block that is indented, not closed or not ```python")
-    namespace = {"__name__": "__main__"}
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module  # where import finds what the page defines
     for block in blocks:
         line = text.count("\n", 0, block.start("code"))
         if block["reason"]:
@@ -34,7 +36,7 @@ def run_page(page: Path, name: str) -> int:
             continue
         start = time.perf_counter()
         # The empty lines make a traceback point into the page.
-        exec(compile("\n" * line + block["code"], str(page), "exec"), namespace)
+        exec(compile("\n" * line + block["code"], str(page), "exec"), vars(module))
         print(f"{name}:{line}: {time.perf_counter() - start:.1f} s", flush=True)
     return len(blocks)
 

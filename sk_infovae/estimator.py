@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
@@ -25,6 +24,7 @@ from sk_infovae._base.compat import (
 )
 from sk_infovae._base.seeds import draw_seed
 from sk_infovae._base.warn import warn_user
+from sk_infovae._files.persistence import Persistent
 from sk_infovae._inference.imputation import impute_table
 from sk_infovae._inference.information import Information
 from sk_infovae._inference.table_model import TableModel
@@ -33,8 +33,7 @@ from sk_infovae._model.networks import ACTIVATIONS
 from sk_infovae._table.reading import TableLike, check_table, read_table, to_cpu
 from sk_infovae._table.schema import is_frame
 from sk_infovae._table.texts import left_out_message
-from sk_infovae._training.fitting import FITTED, Fitted, fit_table
-from sk_infovae._training.state import net_state, rebuild_net
+from sk_infovae._training.fitting import FITTED, fit_table
 from sk_infovae.divergences import DIVERGENCES, Divergence
 from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
@@ -50,7 +49,7 @@ class InfoVAETransformer(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    Persistent,
 ):
     r"""Embed a table with an information-maximising variational autoencoder.
 
@@ -582,17 +581,3 @@ class InfoVAETransformer(
         if "_trained_ahead" in vars(self):  # a search runs, see `TrainedAhead`
             twin._trained_ahead = self._trained_ahead
         return twin
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Arrays and a description instead of the net, which is rebuilt from them."""
-        state = dict(super().__getstate__())
-        net = state.pop("net_", None)
-        state.pop("module_", None)
-        return state if net is None else {**state, "_net_state": net_state(net)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        described = state.get("_net_state")
-        super().__setstate__({key: state[key] for key in state if key != "_net_state"})
-        if described is not None:
-            net = rebuild_net(self._layout.architecture, self._plan, described)
-            self.__dict__.update(Fitted(self._layout, self._plan, net, {}).attributes)

@@ -11,3 +11,7 @@ class TrainingDivergedError(ArithmeticError):
 
 class PosteriorCollapseWarning(UserWarning):
     """A fit left latent dimensions that carry nothing, or a decoder that ignores the code."""
+
+
+class ModelFileError(ValueError):
+    """A file that is no model of ours, or damaged; or a model that no file can hold."""

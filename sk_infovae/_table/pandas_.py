@@ -227,7 +227,7 @@ def level_counts(series: "pd.Series") -> tuple[Any, NDArray[np.int64]]:
         codes = series.cat.codes.to_numpy()
         counts = np.bincount(codes[codes >= 0], minlength=len(series.cat.categories))
         return series.cat.categories[counts > 0], counts[counts > 0]
-    found = series[~missing(series)].value_counts(sort=False).sort_index()
+    found = _indexed(series[~missing(series)]).value_counts(sort=False).sort_index()
     return found.index, found.to_numpy(dtype=np.int64)
 
 
@@ -243,7 +243,12 @@ def lookup(series: "pd.Series", levels: Any) -> NDArray[np.intp]:
     if isinstance(series.dtype, pd.CategoricalDtype):
         positions = np.append(levels.get_indexer(series.cat.categories), -1)
         return positions[series.cat.codes.to_numpy()]
-    return np.where(missing(series), -1, levels.get_indexer(pd.Index(series)))
+    return np.where(missing(series), -1, levels.get_indexer(pd.Index(_indexed(series))))
+
+
+def _indexed(series: "pd.Series") -> "pd.Series":
+    """In a dtype that pandas has an index of."""
+    return series.astype(np.float32) if series.dtype == np.float16 else series
 
 
 def take(levels: Any, codes: NDArray[np.intp], like: "pd.Series") -> "pd.Series":

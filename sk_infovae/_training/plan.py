@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from sklearn.base import clone
 from skorch.callbacks import GradientNormClipping, LRScheduler
+from torch import Tensor
 
 from sk_infovae._model.objective import InfoVAELoss, check_weights
 from sk_infovae._model.vae import VAE
@@ -167,10 +168,14 @@ class TrainingPlan:
             n_neighbors=0,
         )
 
-    def make_loss(self, n_components: int, seed: int) -> InfoVAELoss:
-        """A new loss; the seed is for what the divergence itself learns."""
-        generator = torch.Generator().manual_seed(seed)
-        parameters = self.divergence.init_parameters(n_components, generator)
+    def make_loss(
+        self, n_components: int, seed: int, learned: Mapping[str, Tensor] | None = None
+    ) -> InfoVAELoss:
+        """A new loss, with what the divergence has learned or, by the seed, where that begins."""
+        parameters = learned
+        if parameters is None:
+            generator = torch.Generator().manual_seed(seed)
+            parameters = self.divergence.init_parameters(n_components, generator)
         return InfoVAELoss(
             self.alpha, self.lambd, self.divergence, parameters, self.neighbor_weight
         )

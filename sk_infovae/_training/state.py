@@ -16,11 +16,12 @@ from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import TrainingPlan, resolve_device
 
 
-def net_state(net: InfoVAENet) -> dict[str, Any]:
-    """Weights, moments and history of a net as numpy arrays and plain values."""
+def net_state(net: InfoVAENet, with_moments: bool = True) -> dict[str, Any]:
+    """Weights, the optimizer's moments and history of a net as numpy arrays and plain values."""
+    moments = optimizer_state(net) if with_moments else {}
     return {
         "weights": _to_numpy(net.weights()),
-        "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
+        "optimizer": {key: _to_numpy(state) for key, state in moments.items()},
         "optimizer_class": type(net.optimizer_).__name__,
         "history": net.epochs(),
         "seed": net.seeds[0],
@@ -40,9 +41,14 @@ def rebuild_net(
         plan = replace(plan, device="cpu")
     with private_rng(0, "cpu"):
         module = architecture.build()
-    loss = plan.make_loss(architecture.n_components, state["seed"])
+    weights = _to_torch(state["weights"])
+    prefix = "criterion.critic."
+    critic = {
+        name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)
+    }
+    loss = plan.make_loss(architecture.n_components, state["seed"], critic)
     net = plan.make_net(module, loss, architecture.n_components, seeds=(state["seed"],))
-    net.load_weights(_to_torch(state["weights"]))
+    net.load_weights(weights)
     if type(net.optimizer_).__name__ == state["optimizer_class"]:
         load_optimizer_state(
             net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}

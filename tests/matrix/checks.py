@@ -1,5 +1,6 @@
 """What every public method and scorer owes the user, on any table."""
 
+import io
 import pickle
 
 import numpy as np
@@ -260,6 +261,32 @@ def check_pickle(fitted):
         for one in (loaded, fitted.model)
     ]
     assert columns_of(drawn[0]) == columns_of(drawn[1])
+
+
+def _file(vae):
+    file = io.BytesIO()
+    vae.save(file)
+    return file
+
+
+def check_save(fitted):
+    first = _file(fitted.vae).getvalue()
+    assert first == _file(fitted.vae).getvalue()
+    assert len(first) < len(pickle.dumps(fitted.vae)) + 60_000
+
+
+def check_load(fitted):
+    file = _file(fitted.vae)
+    data = file.getvalue()
+    file.seek(0)
+    loaded = type(fitted.vae).load(file)
+    assert _file(loaded).getvalue() == data
+    np.testing.assert_array_equal(loaded.transform(fitted.X), fitted.vae.transform(fitted.X))
+    for name, arguments in {"sample": (3, 0), "impute": (fitted.X,)}.items():
+        one, other = (getattr(vae, name)(*arguments) for vae in (loaded, fitted.vae))
+        assert columns_of(one) == columns_of(other)
+    if fitted.has_density:
+        assert loaded.score(fitted.X) == fitted.vae.score(fitted.X)
 
 
 # The scorers

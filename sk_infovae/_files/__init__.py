@@ -1,0 +1,1 @@
+"""Models as files that hold values alone: nothing in them runs."""

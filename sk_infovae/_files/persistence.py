@@ -1,0 +1,88 @@
+"""What an estimator becomes outside the process: a file of values, or a pickle."""
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any, BinaryIO, Self
+
+from sklearn.base import BaseEstimator
+
+from sk_infovae._files.model import goes_on, load_model, save_model
+from sk_infovae._model.layout import TableLayout
+from sk_infovae._training.fitting import Fitted
+from sk_infovae._training.plan import TrainingPlan
+from sk_infovae._training.state import net_state, rebuild_net
+
+
+class Persistent(BaseEstimator):
+    """`save`, `load` and pickling of `InfoVAETransformer`."""
+
+    _layout: TableLayout
+    _plan: TrainingPlan
+
+    def save(self, file: str | PathLike[str] | BinaryIO) -> None:
+        """Write the estimator to one file, which holds values alone and can't run code.
+
+        Arrays are stored as safetensors, parameters, columns and shapes as JSON in its header.
+        A path is replaced in one step: a crash leaves the old file whole. The optimizer's moments
+        are kept where training can go on (``warm_start``, ``partial_fit``); callbacks of
+        scikit-learn and what a search has in advance are not.
+
+        Parameters
+        ----------
+        file : str, Path or binary file object
+            Where to write.
+
+        Raises
+        ------
+        ModelFileError
+            For parameters that no file can hold: functions that import does not find, instances
+            with more state than their ``get_params`` tells. Nothing is written then.
+        """
+        save_model(self, file)
+
+    @classmethod
+    def load(
+        cls,
+        file: str | PathLike[str] | BinaryIO,
+        trusted: Iterable[Any] | Mapping[str, Any] = (),
+    ) -> Self:
+        """Read what `save` wrote.
+
+        Nothing is run because a file says so, nothing is imported but pandas, polars and pyarrow
+        where columns are theirs, and no memory is taken for a number before that was compared with
+        the arrays that are there.
+
+        Parameters
+        ----------
+        file : str, Path or binary file object
+            From where to read.
+        trusted : iterable of classes and functions, or dict
+            Networks, likelihoods, divergences and callbacks of your own that the file may name. A
+            dict gives them by the file's names, "module:name", where they have moved since.
+
+        Returns
+        -------
+        vae : InfoVAETransformer
+            On the device of its fit, on the CPU where that is not there.
+
+        Raises
+        ------
+        ModelFileError
+            For another file, a damaged one, one of a later protocol, and one that names what is not
+            in ``trusted``.
+        """
+        return load_model(cls, file, trusted)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays and a description instead of the net, which is rebuilt from them."""
+        state = dict(super().__getstate__())
+        net = state.pop("net_", None)
+        state.pop("module_", None)
+        return state if net is None else {**state, "_net_state": net_state(net, goes_on(self))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        described = state.get("_net_state")
+        super().__setstate__({key: state[key] for key in state if key != "_net_state"})
+        if described is not None:
+            net = rebuild_net(self._layout.architecture, self._plan, described)
+            self.__dict__.update(Fitted(self._layout, self._plan, net, {}).attributes)
