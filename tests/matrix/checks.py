@@ -313,6 +313,15 @@ def check_log_likelihood(fitted):
     assert _value(fitted, "log_likelihood") == fitted.vae.score(fitted.X)
 
 
+def check_median_log_likelihood(fitted):
+    if not fitted.has_density:
+        with pytest.raises(ValueError, match="grey values train"):
+            metrics.median_log_likelihood(fitted.model, fitted.X)
+        return
+    found = _value(fitted, "median_log_likelihood")
+    assert found == np.median(fitted.vae.score_samples(fitted.X))
+
+
 def check_mutual_information(fitted):
     expected = fitted.vae.information(fitted.X).mutual_information
     assert _value(fitted, "mutual_information") == pytest.approx(expected, abs=1e-9)

@@ -22,6 +22,16 @@ def test_log_likelihood_is_the_score_and_that_of_the_exact_gaussian(gaussian_wor
     assert metrics.log_likelihood(fitted, HOLES) == fitted.score(HOLES)
 
 
+def test_one_wrong_cell_moves_the_mean_and_not_the_median(gaussian_world):
+    vae, data = gaussian_world[0], gaussian_world[1].copy()
+    scores = np.sort(vae.score_samples(data))
+    assert metrics.median_log_likelihood(vae, data) == np.median(scores)
+    data[3, 0] = 1e6
+    assert metrics.log_likelihood(vae, data) < scores.mean() - 1e4
+    middle = len(scores) // 2
+    assert scores[middle - 2] <= metrics.median_log_likelihood(vae, data) <= scores[middle]
+
+
 def test_elbo_is_reconstruction_less_kl_in_closed_form(gaussian_world):
     vae, data, x, A, b, V, W = gaussian_world
     mean, noise = x @ A.T + b, vae.noise_variance_ / data.var(0)
