@@ -7,11 +7,13 @@ Damaged: bytes of a saved model flipped, cut, swapped, repeated, put in, headers
 Forged: parts of its description or its arrays replaced by strange ones, and the checksum made right
 again (`tests/files/mutations.py`). Counted are files that were refused with a named error and those
 that gave a model; anything else is printed and makes the command fail. Seconds are of the slowest
-file; megabytes are Python's and numpy's at their peak, on every hundredth.
+file; megabytes are what Python and numpy took at their peak, on every hundredth, and by how much the
+process grew over all of them.
 """
 
 import argparse
 import io
+import resource
 import sys
 import time
 import tracemalloc
@@ -39,6 +41,11 @@ def outcome(data):
     return "a model"
 
 
+def resident():
+    """Megabytes that the process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
 def main():
     """Print what became of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -48,7 +55,7 @@ def main():
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     data = mutations.written(mutations.model()[0])
-    modules, failed = set(sys.modules), False
+    modules, failed, at_first = set(sys.modules), False, resident()
     for kind in ("damaged", "forged"):
         rng, found = np.random.default_rng(arguments.seed), Counter()
         slowest, peak = 0.0, 0.0
@@ -68,7 +75,7 @@ def main():
         failed |= bool(set(found) - {"refused", "a model"})
         print(f"{kind}: {dict(found)}, slowest {slowest:.2f} s, at most {peak:.1f} MB")
     new = {name.partition(".")[0] for name in set(sys.modules) - modules}
-    print(f"modules imported meanwhile: {sorted(new)}")
+    print(f"modules imported meanwhile: {sorted(new)}; grown by {resident() - at_first:.0f} MB")
     sys.exit(failed)
 
 

@@ -96,18 +96,10 @@ def describe(estimator: Any, writer: Writer) -> dict[str, Any]:
             },
             "layout": estimator._layout,
             "plan": estimator._plan,
-            "net": net_state(estimator.net_, goes_on(estimator)),
+            "net": net_state(estimator.net_),
         }
         described["fitted"] = writer.write(fitted, "the fitted model")
     return described
-
-
-def goes_on(estimator: Any) -> bool:
-    """Whether training is to go on some day, for which the optimizer's moments are kept.
-
-    So it is with warm_start, and after partial_fit, which does not anneal the learning rate.
-    """
-    return estimator.warm_start or not estimator._plan.anneal
 
 
 def load_model(cls: type, file: Any, trusted: Iterable[Any] | Mapping[str, Any] = ()) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Self
 
 from sklearn.base import BaseEstimator
 
-from sk_infovae._files.model import goes_on, load_model, save_model
+from sk_infovae._files.model import load_model, save_model
 from sk_infovae._model.layout import TableLayout
 from sk_infovae._training.fitting import Fitted
 from sk_infovae._training.plan import TrainingPlan
@@ -23,9 +23,8 @@ class Persistent(BaseEstimator):
         """Write the estimator to one file, which holds values alone and can't run code.
 
         Arrays are stored as safetensors, parameters, columns and shapes as JSON in its header.
-        A path is replaced in one step: a crash leaves the old file whole. The optimizer's moments
-        are kept where training can go on (``warm_start``, ``partial_fit``); callbacks of
-        scikit-learn and what a search has in advance are not.
+        A path is replaced in one step: a crash leaves the old file whole. Callbacks of
+        scikit-learn are not kept.
 
         Parameters
         ----------
@@ -78,7 +77,7 @@ class Persistent(BaseEstimator):
         state = dict(super().__getstate__())
         net = state.pop("net_", None)
         state.pop("module_", None)
-        return state if net is None else {**state, "_net_state": net_state(net, goes_on(self))}
+        return state if net is None else {**state, "_net_state": net_state(net)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         described = state.get("_net_state")

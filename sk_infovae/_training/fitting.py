@@ -192,6 +192,8 @@ def fit_table(
     net = train_alone(training, previous, watcher)
     if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
+    if not (net.interrupted_ or one_pass or estimator.warm_start):
+        net.optimizer_.state.clear()  # its moments are twice as large as the weights
     components = finish(net, training, layout, ordered=not one_pass)
     fitted = Fitted(layout, plan, net, names, components)
     if one_pass or net.interrupted_:

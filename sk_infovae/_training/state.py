@@ -16,12 +16,11 @@ from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import TrainingPlan, resolve_device
 
 
-def net_state(net: InfoVAENet, with_moments: bool = True) -> dict[str, Any]:
+def net_state(net: InfoVAENet) -> dict[str, Any]:
     """Weights, the optimizer's moments and history of a net as numpy arrays and plain values."""
-    moments = optimizer_state(net) if with_moments else {}
     return {
         "weights": _to_numpy(net.weights()),
-        "optimizer": {key: _to_numpy(state) for key, state in moments.items()},
+        "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
         "optimizer_class": type(net.optimizer_).__name__,
         "history": net.epochs(),
         "seed": net.seeds[0],

@@ -1,6 +1,7 @@
 """Going on: warm starts and partial_fit."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -84,9 +85,15 @@ def test_warm_start_carries_the_optimizer_on(X):
 
 
 def test_partial_fit_goes_on_after_fit(X):
+    """With moments of its own: those of a fit that is over are gone, in memory as in a pickle."""
     vae = small().fit(X)
-    vae.partial_fit(X)
-    assert vae.n_iter_ == 6
+    assert optimizer_steps(vae) == set()
+    loaded = pickle.loads(pickle.dumps(vae))
+    for one in (vae, loaded):
+        one.partial_fit(X)
+        assert one.n_iter_ == 6
+        assert optimizer_steps(one) == {4}
+    assert same_weights(weights(vae), weights(loaded))
 
 
 def test_warm_start_goes_on_after_partial_fit(X):

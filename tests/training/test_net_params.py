@@ -180,7 +180,8 @@ def test_sampler_of_the_users_own(X, missing):
     if missing:
         X[::7, 1] = np.nan
     sampler = torch.utils.data.SequentialSampler(range(40))
-    vae = small(net_params={"iterator_train__sampler": sampler}, early_stopping=False).fit(X)
+    params = {"net_params": {"iterator_train__sampler": sampler}, "warm_start": True}
+    vae = small(early_stopping=False, **params).fit(X)
     assert optimizer_steps(vae) == {5 * 2}
 
 

@@ -47,7 +47,7 @@ def test_the_model_is_the_same(hidden, divergence):
 @pytest.mark.parametrize("divergence", ["mmd", "adversarial"])
 def test_moments_go_along(optimizer, divergence):
     net_params = {} if optimizer is None else {"optimizer": optimizer}
-    vae = fitted(divergence=divergence, net_params=net_params)
+    vae = fitted(divergence=divergence, net_params=net_params, warm_start=True)
     other = copy.deepcopy(vae)
     reorder(other.net_, ORDER)
     pairs = zip(places_of_codes(vae.net_), places_of_codes(other.net_), strict=True)
