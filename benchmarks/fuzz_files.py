@@ -5,10 +5,10 @@
 
 Damaged: bytes of a saved model flipped, cut, swapped, repeated, put in, headers of other lengths.
 Forged: parts of its description or its arrays replaced by strange ones, and the checksum made right
-again (`tests/files/mutations.py`). Counted are files that were refused with a named error and those
-that gave a model; anything else is printed and makes the command fail. Seconds are of the slowest
-file; megabytes are what Python and numpy took at their peak, on every hundredth, and by how much the
-process grew over all of them.
+again (`tests/files/mutations.py`). Counted are files that were refused with a named error and
+those that gave a model; anything else is printed and makes the command fail. Seconds are of the
+slowest file; megabytes are what Python and numpy took at their peak, on every hundredth, and by how
+much the process grew over all of them.
 """
 
 import argparse

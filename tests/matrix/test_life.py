@@ -1,8 +1,8 @@
 """An estimator's life in any order: what has always to hold, whatever came before.
 
 A hypothesis state machine calls methods, good and bad, on one small estimator. Beside it goes a
-witness, made through a file whenever the estimator has learned something: until it learns again, the
-two must answer alike, to the bit, whatever was called, failed or set in between.
+witness, made through a file whenever the estimator has learned something: until it learns again,
+the two must answer alike, to the bit, whatever was called, failed or set in between.
 """
 
 import copy
@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sklearn.base import clone
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae.exceptions import ModelFileError
+from sk_infovae.exceptions import ModelFileError, TrainingDivergedError
 from sk_infovae.model_selection import InfoVAEGridSearchCV
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -110,11 +110,10 @@ class Life(RuleBasedStateMachine):
         self.witness = through_a_file(self.vae)
 
     def attempt(self, action):
-        """Whether it went well; if not, the error has a message and nothing has changed."""
+        """Whether it went well; what goes wrong is refused by name, and changes nothing."""
         try:
             action()
-        except (ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError) as error:
-            assert str(error)
+        except (ValueError, TypeError, TrainingDivergedError):
             return False
         return True
 
