@@ -10,13 +10,14 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sk_infovae._base.compat import _safe_split, get_active_backend
-from sk_infovae._training.ahead import TrainedAhead
+from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.fitting import FitAhead, prepare_fit
 from sk_infovae._training.hooks import SearchLine
 from sk_infovae._training.loop import seconds_per_epoch, train_together
 from sk_infovae._training.plan import resolve_device
 from sk_infovae._training.training import StackKey, Training
 from sk_infovae.estimator import InfoVAETransformer
+from sk_infovae.model_selection.checkpoints import Checkpoints
 
 STACK_BYTES = 2**30
 """Memory that one stack may take for parameters, gradients, moments and activations."""
@@ -95,6 +96,8 @@ class CandidateTrainer:
     verbose : bool
         Whether to show a line of progress; one is also shown where an `InfoVAETransformer` is
         verbose itself, in the place of its own.
+    checkpoints : Checkpoints or None
+        Where trained stacks are kept, and found again.
 
     Attributes
     ----------
@@ -111,9 +114,11 @@ class CandidateTrainer:
         ahead: TrainedAhead,
         n_jobs: int | None = None,
         verbose: bool = False,
+        checkpoints: Checkpoints | None = None,
     ):
         self.template, self.X, self.y, self.splits = template, X, y, splits
         self.ahead, self.n_jobs, self.verbose = ahead, n_jobs, verbose
+        self.checkpoints = checkpoints
         self.left_out: dict[Any, None] = {}
         self._tables: dict[Any, Any] = {}
 
@@ -128,6 +133,8 @@ class CandidateTrainer:
                     _sort_in(groups, candidate)
         self._tables.clear()
         stacks = [stack for _, group in groups for stack in self._stacks(group, groups)]
+        if self.checkpoints is not None:
+            stacks = [stack for stack in stacks if not self._found(stack)]
         if is_cluster():
             self._send(stacks)
         else:
@@ -190,10 +197,27 @@ class CandidateTrainer:
             self._keep(stack, results)
 
     def _keep(self, stack: list[Candidate], results: list[Any] | None) -> None:
-        """Lay out what the trainings brought, perhaps from another machine."""
-        for candidate, result in zip(stack, results or [], strict=results is not None):
+        """Finish and lay out what the trainings brought, perhaps from another machine."""
+        if results is None:
+            return
+        pairs = zip(stack, results, strict=True)
+        fits = [candidate.fit.finished(result) for candidate, result in pairs]
+        if self.checkpoints is not None:
+            self.checkpoints.write(_keys(stack), fits)
+        self._lay_out(stack, fits)
+
+    def _found(self, stack: list[Candidate]) -> bool:
+        """Whether an earlier run has trained this very stack; its fits are then laid out."""
+        assert self.checkpoints is not None
+        fits = self.checkpoints.read(_keys(stack))
+        if fits is not None:
+            self._lay_out(stack, fits)
+        return fits is not None
+
+    def _lay_out(self, stack: list[Candidate], fits: list[Ahead]) -> None:
+        for candidate, fit in zip(stack, fits, strict=True):
             assert candidate.fit.key is not None
-            self.ahead.add(candidate.fit.key, candidate.fit.finished(result))
+            self.ahead.add(candidate.fit.key, fit)
 
 
 def find_vae(estimator: Any) -> tuple[InfoVAETransformer | None, list[tuple[str, Any]]]:
@@ -222,6 +246,11 @@ def _sort_in(groups: list[tuple[StackKey, list[Candidate]]], candidate: Candidat
             group.append(candidate)
             return
     groups.append((key, [candidate]))
+
+
+def _keys(stack: list[Candidate]) -> list[str]:
+    """What each of its models is trained of, and where."""
+    return [f"{one.fit.key} {one.device}" for one in stack]
 
 
 def _pack(stack: list[Candidate]) -> Part:

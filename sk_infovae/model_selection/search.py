@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Hashable, Iterator
-from typing import Any
+from os import PathLike
+from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.utils import indexable
@@ -13,6 +15,7 @@ from sk_infovae._table.texts import left_out_message
 from sk_infovae._training.ahead import TrainedAhead
 from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.model_selection.candidates import CandidateTrainer, find_vae
+from sk_infovae.model_selection.checkpoints import Checkpoints
 
 
 class _TrainedTogether:
@@ -27,6 +30,7 @@ class _TrainedTogether:
     cv: Any
     verbose: int
     n_jobs: Any
+    memory: Any
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Run the search.
@@ -45,12 +49,13 @@ class _TrainedTogether:
             The search with ``cv_results_`` and, where refit asks for it, ``best_estimator_``.
         """
         self._validate_params()  # type: ignore[attr-defined]
+        checkpoints = None if self.memory is None else Checkpoints(self.memory)
         template, cv, ahead = self.estimator, self.cv, TrainedAhead()
         left_out: dict[Any, None] = {}
         # One splitter for the whole search, also where cv can be read only once.
         self.cv = check_cv(cv, y, classifier=is_classifier(template))
         self.estimator = _carrying(template, ahead)
-        self._given = (X, y, params, ahead, left_out)
+        self._given = (X, y, params, ahead, left_out, checkpoints)
         try:
             super().fit(X, y, **params)  # type: ignore[misc]
         finally:
@@ -72,7 +77,7 @@ class _TrainedTogether:
         return state
 
     def _run_search(self, evaluate_candidates: Any, *, callback_ctx: Any = None) -> None:
-        X, y, params, ahead, left_out = self._given
+        X, y, params, ahead, left_out, checkpoints = self._given
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         splits = FixedSplits(list(self.cv.split(X, y, **routed.splitter.split)))
@@ -83,7 +88,7 @@ class _TrainedTogether:
             if not routed.estimator.fit:
                 shown = self.verbose > 0
                 trainer = CandidateTrainer(
-                    self.estimator, X, y, splits.splits, ahead, self.n_jobs, shown
+                    self.estimator, X, y, splits.splits, ahead, self.n_jobs, shown, checkpoints
                 )
                 trainer.train(candidates)
                 left_out.update(trainer.left_out)
@@ -163,6 +168,11 @@ class InfoVAEGridSearchCV(_TrainedTogether, GridSearchCV):
         ``verbose`` >= 1 also shows a line of progress over all that is: epochs of all models, and
         the time left, for which a step of each stack is timed first. ``verbose`` of the estimator
         shows the same line; its own is for fits that are not stacked.
+    memory : str, Path or None, default=None
+        Folder in which each stack is kept when it is trained. A search that was killed and is run
+        again takes these up and trains the others, with the very same results. What is fitted one
+        by one, scores and the refit are made anew. The files are pickles and named by data,
+        parameters and versions: keep the folder to yourself, and remove it when you are done.
 
     Examples
     --------
@@ -175,6 +185,40 @@ class InfoVAEGridSearchCV(_TrainedTogether, GridSearchCV):
     >>> sorted(search.best_params_)
     ['alpha', 'lambd']
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **GridSearchCV._parameter_constraints,
+        "memory": [str, PathLike, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        param_grid: Any,
+        *,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        refit: Any = True,
+        cv: Any = None,
+        verbose: int = 0,
+        pre_dispatch: int | str = "2*n_jobs",
+        error_score: Any = np.nan,
+        return_train_score: bool = False,
+        memory: str | PathLike[str] | None = None,
+    ):
+        super().__init__(
+            estimator,  # type: ignore[call-arg]
+            param_grid,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            pre_dispatch=pre_dispatch,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.memory = memory
 
 
 class InfoVAERandomizedSearchCV(_TrainedTogether, RandomizedSearchCV):
@@ -194,6 +238,44 @@ class InfoVAERandomizedSearchCV(_TrainedTogether, RandomizedSearchCV):
         As in `InfoVAEGridSearchCV`.
     random_state : int, RandomState or None, default=None
         Of the draws of candidates.
-    error_score, return_train_score : object
+    error_score, return_train_score, memory : object
         As in `InfoVAEGridSearchCV`.
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **RandomizedSearchCV._parameter_constraints,
+        "memory": [str, PathLike, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        param_distributions: Any,
+        *,
+        n_iter: int = 10,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        refit: Any = True,
+        cv: Any = None,
+        verbose: int = 0,
+        pre_dispatch: int | str = "2*n_jobs",
+        random_state: Any = None,
+        error_score: Any = np.nan,
+        return_train_score: bool = False,
+        memory: str | PathLike[str] | None = None,
+    ):
+        super().__init__(
+            estimator,  # type: ignore[call-arg]
+            param_distributions,
+            n_iter=n_iter,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            pre_dispatch=pre_dispatch,
+            random_state=random_state,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.memory = memory
