@@ -25,7 +25,7 @@ def test_two_and_three_rows_fit_without_validation(X, n_rows):
 @pytest.mark.parametrize("batch_size", [4, 16])
 def test_last_batch_of_one_row_joins_the_one_before(X, batch_size):
     X = X[: 2 * batch_size + 1]
-    vae = small(batch_size=batch_size, early_stopping=False, max_epochs=3).fit(X)
+    vae = small(batch_size=batch_size, early_stopping=False, max_epochs=3, warm_start=True).fit(X)
     everything_works(vae, X)
     steps = {int(state["step"]) for state in vae.net_.optimizer_.state.values()}
     assert steps == {2 * 3}
