@@ -188,20 +188,19 @@ def test_killed_at_random_moments(tmp_path):
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     start = time.perf_counter()
-    whole = begin(tmp_path / "whole").communicate()[0]
+    with begin(tmp_path / "whole") as process:
+        whole = process.communicate()[0]
     seconds = time.perf_counter() - start
     assert whole.strip()
     rng, n_killed = np.random.default_rng(0), 0
     for _ in range(30):
-        process = begin(tmp_path / "killed")
-        try:
-            found = process.communicate(timeout=seconds * rng.uniform(0.3, 0.9))[0]
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            n_killed += 1
-            continue
-        break
+        with begin(tmp_path / "killed") as process:
+            try:
+                found = process.communicate(timeout=seconds * rng.uniform(0.3, 0.9))[0]
+                break
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                n_killed += 1
     assert n_killed >= 3
     assert found == whole
     assert not [name for name in os.listdir(tmp_path / "killed") if not name.endswith(".stack")]
