@@ -4,8 +4,12 @@ What can be imported is imported here and nowhere else; `PRIVATE_APIS` names the
 say which part is gone, and who needs it.
 """
 
+import sys
 from typing import Any
 
+import numpy as np
+import sklearn
+import skorch
 import torch
 from joblib import parallel
 from sklearn import base
@@ -20,7 +24,8 @@ PRIVATE_APIS = {
     "joblib.parallel:get_active_backend": "model_selection.candidates",
     "joblib:_parallel_backends": "model_selection.candidates",
     "sklearn.base:_fit_context": "estimator preprocessing",
-    "sklearn.base:BaseEstimator._parameter_constraints": "estimator preprocessing",
+    "sklearn.base:BaseEstimator._parameter_constraints": "estimator preprocessing "
+    "model_selection.search",
     "sklearn.base:BaseEstimator._validate_params": "model_selection.search "
     "model_selection.candidates",
     "sklearn.base:ClassNamePrefixFeaturesOutMixin._n_features_out": "estimator preprocessing",
@@ -92,3 +97,14 @@ _num_samples: Any = validation._num_samples
 _safe_split: Any = metaestimators._safe_split
 get_active_backend: Any = parallel.get_active_backend
 default_generator: torch.Generator = torch.default_generator
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what decides how a model is trained and read."""
+    return {
+        "sk_infovae": sys.modules["sk_infovae"].__version__,  # type: ignore[attr-defined]
+        "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
+        "skorch": skorch.__version__,
+        "numpy": np.__version__,
+    }

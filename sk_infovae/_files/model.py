@@ -7,13 +7,13 @@ the networks are compared with the weights before any network is made.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from skorch.callbacks import GradientNormClipping
 
+from sk_infovae._base.compat import library_versions
 from sk_infovae._base.seeds import private_rng
 from sk_infovae._files import container
 from sk_infovae._files.values import Reader, Writer
@@ -63,17 +63,18 @@ KNOWN = (
 )
 """Classes that every file may name."""
 
-LIBRARIES = ("sk_infovae", "torch", "scikit-learn", "skorch", "numpy")
-
 OUTPUT = "_sklearn_output_config"
 """Where scikit-learn keeps what ``set_output`` asked for."""
+
+ATTRIBUTES = ("n_features_in_", "feature_names_in_", "explained_variance_ratio_", "loadings_")
+"""What is not made anew from layout, plan and net."""
 
 NET = ("weights", "optimizer", "optimizer_class", "history", "seed")
 
 
 def save_model(estimator: Any, file: Any) -> None:
     """Write an estimator to a path or a binary file object; see `InfoVAETransformer.save`."""
-    writer = Writer(RECORDS)
+    writer = Writer(RECORDS, KNOWN)
     described = describe(estimator, writer)
     data = container.pack(KIND, PROTOCOL, described, writer.arrays)
     container.write(data, file)
@@ -83,17 +84,15 @@ def describe(estimator: Any, writer: Writer) -> dict[str, Any]:
     """The description of an estimator; its arrays are left in the writer."""
     params = estimator.get_params(deep=False)
     described = {
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": library_versions(),
         "params": {name: writer.write(value, name) for name, value in params.items()},
         "output": writer.write(vars(estimator).get(OUTPUT), "set_output"),
         "fitted": None,
     }
     if hasattr(estimator, "net_"):
-        names = ("n_features_in_", "feature_names_in_", "explained_variance_ratio_", "loadings_")
+        attributes = vars(estimator)
         fitted = {
-            "attributes": {
-                name: vars(estimator)[name] for name in names if name in vars(estimator)
-            },
+            "attributes": {n: attributes[n] for n in ATTRIBUTES if n in attributes},
             "layout": estimator._layout,
             "plan": estimator._plan,
             "net": net_state(estimator.net_),
@@ -129,7 +128,7 @@ def construct(cls: type, described: dict[str, Any], reader: Reader) -> Any:
         return estimator
     fitted = reader.read(described["fitted"])
     layout, plan, state = fitted["layout"], fitted["plan"], fitted["net"]
-    attributes = fitted["attributes"]
+    attributes = {n: one for n, one in fitted["attributes"].items() if n in ATTRIBUTES}
     check_layout(layout, attributes)
     check_weights(layout.architecture, state["weights"])
     check_net_params(plan.net_params)

@@ -47,9 +47,9 @@ def _write_cell(value: Any, inner: Write, pd: Any) -> Any:
         return {"missing": "NA" if value is pd.NA else "NaT"}
     if isinstance(value, pd.Timestamp):
         zone = None if value.tz is None else str(value.tz)
-        return {"timestamp": [value._value, value.unit, zone]}
+        return {"timestamp": [int(value.asm8.astype(np.int64)), value.unit, zone]}
     if isinstance(value, pd.Timedelta):
-        return {"timedelta": [value._value, value.unit]}
+        return {"timedelta": [int(value.asm8.astype(np.int64)), value.unit]}
     if isinstance(value, pd.Interval):
         return {"interval": [inner(value.left), inner(value.right), value.closed]}
     return None

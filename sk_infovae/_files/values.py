@@ -61,10 +61,13 @@ class Writer:
     ----------
     records : iterable of type
         Dataclasses that files know by name.
+    known : iterable of type
+        Other classes that they know by name, wherever these live.
     """
 
-    def __init__(self, records: Iterable[type]):
+    def __init__(self, records: Iterable[type], known: Iterable[type]):
         self.arrays: Arrays = {}
+        self.known = {one: one.__name__ for one in known}
         self.kinds: dict[type, Callable[[Any, str], Any]] = {
             tuple: lambda value, where: {"tuple": self.write([*value], where)},
             np.ndarray: self._array,
@@ -95,7 +98,7 @@ class Writer:
         if isinstance(value, np.dtype) and value.str in FLOATS:
             return {"dtype": value.str}
         if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
-            return {"named": path_of(value)}
+            return {"named": self._name(value)}
         if hasattr(value, "get_params"):
             return self._object(value, where)
         written = series.write(value, functools.partial(self.write, where=where))
@@ -126,7 +129,10 @@ class Writer:
                 f"A file can't hold {where}, {value!r}: its attributes {hidden} are no parameters. "
                 "Pickle the model instead."
             )
-        return {"object": [path_of(type(value)), self.write(params, where)]}
+        return {"object": [self._name(type(value)), self.write(params, where)]}
+
+    def _name(self, thing: Any) -> str:
+        return self.known[thing] if thing in self.known else path_of(thing)
 
     def _array(self, value: np.ndarray, where: str) -> Any:
         if value.dtype.kind in "OU":
@@ -146,7 +152,7 @@ class Reader:
     records : iterable of type
         Dataclasses that files know by name.
     arrays : dict of ndarray
-    known : iterable
+    known : iterable of type
         Classes that every file may name.
     trusted : iterable, or mapping of str to Any
         Classes and functions that this one may name besides; by the names that it has for them,
@@ -157,12 +163,12 @@ class Reader:
         self,
         records: Iterable[type],
         arrays: Arrays,
-        known: Iterable[Any],
+        known: Iterable[type],
         trusted: Iterable[Any] | Mapping[str, Any],
     ):
         self.records = {one.__name__: one for one in records}
         self.arrays = arrays
-        self.named = {path_of(one): one for one in known}
+        self.named: dict[str, Any] = {one.__name__: one for one in known}
         renamed = isinstance(trusted, Mapping)
         self.named |= dict(trusted) if renamed else {path_of(one): one for one in trusted}
         self.kinds: dict[str, Callable[[Any], Any]] = {
@@ -203,20 +209,20 @@ class Reader:
         assert is_dataclass(record)
         return record(**{key: self.read(part) for key, part in parts.items()})
 
-    def _named(self, path: str) -> Any:
-        if path not in self.named:
+    def _named(self, name: str) -> Any:
+        if name not in self.named:
             raise ModelFileError(
-                f"The file asks for {path}, which is not part of sk_infovae. If you know it and "
+                f"The file asks for {name}, which is not part of sk_infovae. If you know it and "
                 "the file's origin, import it and pass it on: load(file, trusted=[...]), or "
-                f"trusted={{{path!r}: ...}} where it has another name now."
+                f"trusted={{{name!r}: ...}} where it has another name now."
             )
-        return self.named[path]
+        return self.named[name]
 
     def _object(self, tree: Any) -> Any:
-        path, params = tree
-        kind = self._named(path)
+        name, params = tree
+        kind = self._named(name)
         if not hasattr(kind, "get_params"):
-            raise ModelFileError(f"The file makes a {path}, which has no parameters by name.")
+            raise ModelFileError(f"The file makes a {name}, which has no parameters by name.")
         return kind(**self.read(params))
 
     def _partial(self, tree: Any) -> Any:

@@ -3,16 +3,13 @@
 import hashlib
 import pickle
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sk_infovae._base.compat import library_versions
 from sk_infovae._base.warn import warn_user
 from sk_infovae._files import container
 from sk_infovae._training.ahead import Ahead
-
-LIBRARIES = ("sk_infovae", "torch", "numpy")
-"""Whose versions decide whether a stack would be trained to the same bits."""
 
 N_DIGEST = hashlib.sha256().digest_size
 
@@ -43,7 +40,7 @@ class Checkpoints:
         probe.unlink()
 
     def _file(self, keys: Sequence[str]) -> Path:
-        words = [*(version(name) for name in LIBRARIES), *keys]
+        words = [str(library_versions()), *keys]
         return self.folder / f"{hashlib.sha256(' '.join(words).encode()).hexdigest()}.stack"
 
     def read(self, keys: Sequence[str]) -> list[Ahead] | None:

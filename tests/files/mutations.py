@@ -18,7 +18,7 @@ STRANGE = (
     ["float64", [None], None], {}, {"tuple": []}, {"float": "1e400"}, {"array": "0"},
     {"array": "../0"}, {"named": "builtins:eval"}, {"named": "os:system"},
     {"object": ["subprocess:Popen", {"dict": [["args", "true"]]}]},
-    {"object": ["torch.optim.adam:Adam", {"dict": []}]},
+    {"object": ["Adam", {"dict": []}]}, {"named": "torch.optim.adam:Adam"},
     {"partial": [{"named": "builtins:exec"}, ["import this"], {"dict": []}]},
     {"range": [0, 10**15, 1, None]}, {"record": ["Schema", {}]}, {"record": ["object", {}]},
     {"timestamp": [0, "ns", "dateutil//dev/stdin"]}, {"polars": [["Object"], []]},

@@ -162,8 +162,8 @@ def test_half_a_model_is_none(data):
     def other_levels(whole):
         likelihoods = fields(whole, "layout", "architecture")["likelihoods"]["tuple"]
         for one in likelihoods:
-            path, params = one["object"]
-            if path.endswith(":Categorical"):
+            name, params = one["object"]
+            if name == "Categorical":
                 params["dict"] = [[k, 2 if k == "n_levels" else v] for k, v in params["dict"]]
 
     def no_holes(whole):

@@ -18,7 +18,7 @@ from torch import nn
 
 from sk_infovae import InfoVAETransformer
 from sk_infovae._files import container
-from sk_infovae._files.model import KIND, PROTOCOL
+from sk_infovae._files.model import KIND, KNOWN, PROTOCOL
 from sk_infovae.divergences import KSD, MMD, Adversarial, SlicedWasserstein
 from sk_infovae.exceptions import ModelFileError
 from sk_infovae.likelihoods import Gaussian, StudentT
@@ -260,6 +260,10 @@ def test_another_device_is_the_cpu_where_it_is_not_there():
     vae = small().fit(table())
     object.__setattr__(vae._plan, "device", "cuda:7")
     assert through_a_file(vae).net_.device == "cpu"
+
+
+def test_known_classes_have_names_of_their_own():
+    assert len({one.__name__ for one in KNOWN}) == len(set(KNOWN))
 
 
 def test_a_file_of_every_protocol_is_read_for_ever():

@@ -16,7 +16,7 @@ COLUMNS |= {f"polars {name}": series for name, series in polars_columns().items(
 
 
 def through_a_file(value):
-    writer = Writer(RECORDS)
+    writer = Writer(RECORDS, KNOWN)
     tree = writer.write(value, "value")
     _, tree, arrays = container.unpack(container.pack("test", 1, tree, writer.arrays), "test", 1)
     return Reader(RECORDS, arrays, KNOWN, ()).read(tree)
