@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -140,6 +141,11 @@ class InfoVAETransformer(
     n_importance_samples : int, default=512
         Most draws of a row for the score, and all for impute, a power of 2 for the least error. A
         row takes fewer where these tell its score well enough; more allow a smaller error.
+    memory : str, Path or None, default=None
+        Folder in which ``fit`` keeps its training while it goes on. A fit with the same data and
+        parameters that was killed goes on from there to the same bits; one that ended is not
+        trained again. The files are pickles: keep the folder to yourself, and remove it when you
+        are done. ``partial_fit`` keeps nothing.
     warm_start : bool, default=False
         Whether fit goes on from the fitted weights, optimizer state and scaling.
     random_state : int, RandomState or None, default=None
@@ -225,6 +231,7 @@ class InfoVAETransformer(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_importance_samples": [Interval(Integral, 2, None, closed="left")],
+        "memory": [str, PathLike, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "device": [str, torch.device],
@@ -257,6 +264,7 @@ class InfoVAETransformer(
         n_iter_no_change: int = 10,
         tol: float = 1e-3,
         n_importance_samples: int = 512,
+        memory: str | PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str | torch.device = "auto",
@@ -285,6 +293,7 @@ class InfoVAETransformer(
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.n_importance_samples = n_importance_samples
+        self.memory = memory
         self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
@@ -322,7 +331,8 @@ class InfoVAETransformer(
         Raises
         ------
         ValueError
-            For infinite values, a single row, or weights outside their region.
+            For infinite values, a single row, weights outside their region, and with a ``memory``
+            for what can't be kept.
         SchemaError
             For nested cells and other columns that can't be read, and where no column is left
             beside free text.

@@ -4,7 +4,7 @@ import sys
 import warnings
 from pathlib import Path
 
-OURS = (str(Path(__file__).parents[1]), "sklearn", "joblib")
+OURS = (str(Path(__file__).parents[1]), "sklearn", "skorch", "joblib")
 """Parts of paths, of files that stand between a user's call and the warning."""
 
 

@@ -2,11 +2,7 @@
 
 import hashlib
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,34 +106,3 @@ def checksum(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
     for _, one in sorted(arrays.items()):
         digest.update(one.tobytes())
     return digest.hexdigest()
-
-
-def write(data: bytes, file: Any) -> None:
-    """Bytes to a path, where the old file stays whole until all of the new one is there.
-
-    Parameters
-    ----------
-    data : bytes
-    file : str, Path or binary file object
-    """
-    if hasattr(file, "write"):
-        file.write(data)
-        return
-    path = Path(os.path.realpath(file))  # through a link, which stays one
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(temporary, "xb") as new:
-            new.write(data)
-            new.flush()
-            os.fsync(new.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def read(file: Any) -> bytes:
-    """All bytes of a path or of a binary file object."""
-    return file.read() if hasattr(file, "read") else Path(file).read_bytes()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from skorch.callbacks import GradientNormClipping
 
+from sk_infovae._base import files
 from sk_infovae._base.compat import library_versions
 from sk_infovae._base.seeds import private_rng
 from sk_infovae._files import container
@@ -63,6 +64,9 @@ KNOWN = (
 )
 """Classes that every file may name."""
 
+LOCAL = ("memory",)
+"""Parameters that speak of one machine. No file says where another is to be written."""
+
 OUTPUT = "_sklearn_output_config"
 """Where scikit-learn keeps what ``set_output`` asked for."""
 
@@ -77,12 +81,12 @@ def save_model(estimator: Any, file: Any) -> None:
     writer = Writer(RECORDS, KNOWN)
     described = describe(estimator, writer)
     data = container.pack(KIND, PROTOCOL, described, writer.arrays)
-    container.write(data, file)
+    files.write(data, file)
 
 
 def describe(estimator: Any, writer: Writer) -> dict[str, Any]:
     """The description of an estimator; its arrays are left in the writer."""
-    params = estimator.get_params(deep=False)
+    params = {n: v for n, v in estimator.get_params(deep=False).items() if n not in LOCAL}
     described = {
         "libraries": library_versions(),
         "params": {name: writer.write(value, name) for name, value in params.items()},
@@ -103,7 +107,7 @@ def describe(estimator: Any, writer: Writer) -> dict[str, Any]:
 
 def load_model(cls: type, file: Any, trusted: Iterable[Any] | Mapping[str, Any] = ()) -> Any:
     """An estimator from a path or a binary file object; see `InfoVAETransformer.load`."""
-    protocol, described, arrays = container.unpack(container.read(file), KIND, PROTOCOL)
+    protocol, described, arrays = container.unpack(files.read(file), KIND, PROTOCOL)
     reader = Reader(RECORDS, arrays, KNOWN, trusted)
     try:
         for older in range(protocol, PROTOCOL):
@@ -120,7 +124,8 @@ def load_model(cls: type, file: Any, trusted: Iterable[Any] | Mapping[str, Any] 
 
 def construct(cls: type, described: dict[str, Any], reader: Reader) -> Any:
     """Make the estimator that `describe` described."""
-    estimator = cls(**{name: reader.read(tree) for name, tree in described["params"].items()})
+    params = {n: reader.read(tree) for n, tree in described["params"].items() if n not in LOCAL}
+    estimator = cls(**params)
     output = reader.read(described["output"])
     if output is not None:
         estimator.set_output(**output)

@@ -27,6 +27,7 @@ from sk_infovae._training.ordering import reorder
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, make_rows
 from sk_infovae._training.state import net_state, rebuild_net
+from sk_infovae._training.taking_up import key_of, open_memory
 from sk_infovae._training.training import Training, prepare_training
 
 CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 1024)
@@ -159,6 +160,7 @@ def fit_table(
         After a Ctrl-C before the first epoch ended.
     """
     spec = Spec.from_params(estimator.get_params(deep=False), one_pass=one_pass)
+    memory = None if one_pass else open_memory(estimator)
     previous = getattr(estimator, "net_", None) if resume else None
     if previous is None:
         reader, table, dtype = read_first(estimator, X, spec.min_rows)
@@ -189,7 +191,8 @@ def fit_table(
         return Fitted(layout, plan, twin, names, finish(twin, training, layout)).attributes
 
     watcher = None if watched is None else SklearnCallbacks(*watched, copied)
-    net = train_alone(training, previous, watcher)
+    kept = None if memory is None else (memory, key_of(training, previous))
+    net = train_alone(training, previous, watcher, kept)
     if net.interrupted_ and not net.history:
         raise KeyboardInterrupt
     if not (net.interrupted_ or one_pass or estimator.warm_start):

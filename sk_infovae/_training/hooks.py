@@ -80,7 +80,12 @@ class ProgressLine(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Open the line."""
         self.line_ = tqdm(
-            total=net.max_epochs, unit="epoch", desc="InfoVAE", dynamic_ncols=True, leave=True
+            total=net.max_epochs,
+            initial=len(net.history),
+            unit="epoch",
+            desc="InfoVAE",
+            dynamic_ncols=True,
+            leave=True,
         )
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:

@@ -14,6 +14,7 @@ import torch
 from skorch.helper import predefined_split
 from skorch.history import History
 
+from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.seeds import private_rng
 from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.objective import stack_losses
@@ -30,6 +31,7 @@ from sk_infovae._training.hooks import (
 from sk_infovae._training.member import Member
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.rows import Rows, StackedRows
+from sk_infovae._training.taking_up import Keep, TakeUp
 from sk_infovae._training.training import Training
 from sk_infovae.exceptions import TrainingDivergedError
 
@@ -41,6 +43,7 @@ def train_alone(
     training: Training,
     previous: InfoVAENet | None = None,
     watcher: SklearnCallbacks | None = None,
+    kept: tuple[Checkpoints, str] | None = None,
 ) -> InfoVAENet:
     """Train one model and return its net.
 
@@ -51,6 +54,8 @@ def train_alone(
         Lends its history and the state of its optimizer.
     watcher : SklearnCallbacks or None
         Tells scikit-learn's callbacks about every epoch.
+    kept : tuple of Checkpoints and str, or None
+        Where the training is kept while it goes on, and by what key it is taken up again.
 
     Returns
     -------
@@ -66,6 +71,9 @@ def train_alone(
     hooks: list[Any] = [("last_epoch", last_epoch), ("patience", Patience())]
     if watcher is not None:
         hooks.append(("sklearn_callbacks", watcher))
+    if kept is not None:
+        take_up = TakeUp(*kept, training.draws_globally)
+        hooks = [("take_up", take_up), *hooks, ("keep", Keep(*kept))]
     if plan.verbose:
         hooks.append(("progress_line", line))
     net = assemble([training], hooks)

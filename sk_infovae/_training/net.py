@@ -100,6 +100,7 @@ class InfoVAENet(NeuralNet):
         self._train_noise = self._noise_generators()
         self._ctrl_c = CtrlC()
         self.interrupted_ = False
+        self.epochs_left: int | None = None
         return self
 
     def _noise_generators(self) -> list[torch.Generator]:
@@ -328,6 +329,7 @@ class InfoVAENet(NeuralNet):
     def fit_loop(self, X: Rows, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
         """skorch's loop; skorch ends it quietly at any KeyboardInterrupt."""
         self.write_out()
+        epochs = self.epochs_left if epochs is None else epochs  # fewer, taken up half-way
         try:
             return super().fit_loop(X, y, epochs, **kwargs)
         except KeyboardInterrupt as interrupt:

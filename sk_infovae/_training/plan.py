@@ -139,8 +139,7 @@ class TrainingPlan:
     @property
     def callbacks(self) -> list[Any]:
         """Those of net_params."""
-        given = self.net_params.get("callbacks") or []
-        return [] if given == "disable" else list(given)
+        return callbacks_of(self.net_params)
 
     @property
     def comparable(self) -> "TrainingPlan":
@@ -213,6 +212,12 @@ class TrainingPlan:
             **given,
         )
         return net.initialize()
+
+
+def callbacks_of(net_params: Mapping[str, Any]) -> list[Any]:
+    """The callbacks among skorch's arguments."""
+    given = net_params.get("callbacks") or []
+    return [] if given == "disable" else list(given)
 
 
 def can_clip(callback: Any) -> bool:

@@ -69,6 +69,12 @@ class Rows(Dataset):
     def _table_id(self) -> int:
         return id(self.x)
 
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """All that its batches are made of, as numpy arrays."""
+        mask = None if self.mask is None else self.mask.numpy()
+        return self.x.numpy(), mask, self.chosen.numpy()
+
     def subset(self, positions: Tensor) -> "Rows":
         """The data set of some of these rows, without a copy of the table."""
         twin = copy.copy(self)
@@ -90,6 +96,11 @@ class SparseRows(Rows):
     @property
     def _table_id(self) -> int:
         return id(self.X)
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """The matrix, how it is encoded, and the rows."""
+        return self.X, self.standardizer, self.chosen.numpy()
 
     def __getitems__(self, indices: Any) -> Cells:
         """Encode the chosen rows."""

@@ -19,8 +19,8 @@ from sk_infovae._training.plan import TrainingPlan, resolve_device
 def net_state(net: InfoVAENet) -> dict[str, Any]:
     """Weights, the optimizer's moments and history of a net as numpy arrays and plain values."""
     return {
-        "weights": _to_numpy(net.weights()),
-        "optimizer": {key: _to_numpy(state) for key, state in optimizer_state(net).items()},
+        "weights": to_numpy(net.weights()),
+        "optimizer": {key: to_numpy(state) for key, state in optimizer_state(net).items()},
         "optimizer_class": type(net.optimizer_).__name__,
         "history": net.epochs(),
         "seed": net.seeds[0],
@@ -58,7 +58,8 @@ def rebuild_net(
     return net
 
 
-def _to_numpy(tensors: dict[str, Any]) -> dict[str, NDArray[Any] | Any]:
+def to_numpy(tensors: dict[str, Any]) -> dict[str, NDArray[Any] | Any]:
+    """Copies as numpy arrays on the CPU; what is no tensor as it is."""
     return {
         key: value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
         for key, value in tensors.items()

@@ -9,6 +9,7 @@ import joblib
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.compat import _safe_split, get_active_backend
 from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.fitting import FitAhead, prepare_fit
@@ -17,7 +18,6 @@ from sk_infovae._training.loop import seconds_per_epoch, train_together
 from sk_infovae._training.plan import resolve_device
 from sk_infovae._training.training import StackKey, Training
 from sk_infovae.estimator import InfoVAETransformer
-from sk_infovae.model_selection.checkpoints import Checkpoints
 
 STACK_BYTES = 2**30
 """Memory that one stack may take for parameters, gradients, moments and activations."""
@@ -203,13 +203,13 @@ class CandidateTrainer:
         pairs = zip(stack, results, strict=True)
         fits = [candidate.fit.finished(result) for candidate, result in pairs]
         if self.checkpoints is not None:
-            self.checkpoints.write(_keys(stack), fits)
+            self.checkpoints.write(_key(stack), [fit.packed() for fit in fits])
         self._lay_out(stack, fits)
 
     def _found(self, stack: list[Candidate]) -> bool:
         """Whether an earlier run has trained this very stack; its fits are then laid out."""
         assert self.checkpoints is not None
-        fits = self.checkpoints.read(_keys(stack))
+        fits = self.checkpoints.read(_key(stack))
         if fits is not None:
             self._lay_out(stack, fits)
         return fits is not None
@@ -248,9 +248,9 @@ def _sort_in(groups: list[tuple[StackKey, list[Candidate]]], candidate: Candidat
     groups.append((key, [candidate]))
 
 
-def _keys(stack: list[Candidate]) -> list[str]:
+def _key(stack: list[Candidate]) -> str:
     """What each of its models is trained of, and where."""
-    return [f"{one.fit.key} {one.device}" for one in stack]
+    return " ".join(f"{one.fit.key} {one.device}" for one in stack)
 
 
 def _pack(stack: list[Candidate]) -> Part:

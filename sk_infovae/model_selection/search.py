@@ -10,12 +10,12 @@ from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.utils import indexable
 
+from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.warn import warn_user
 from sk_infovae._table.texts import left_out_message
 from sk_infovae._training.ahead import TrainedAhead
 from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.model_selection.candidates import CandidateTrainer, find_vae
-from sk_infovae.model_selection.checkpoints import Checkpoints
 
 
 class _TrainedTogether:
@@ -49,7 +49,7 @@ class _TrainedTogether:
             The search with ``cv_results_`` and, where refit asks for it, ``best_estimator_``.
         """
         self._validate_params()  # type: ignore[attr-defined]
-        checkpoints = None if self.memory is None else Checkpoints(self.memory)
+        checkpoints = None if self.memory is None else Checkpoints(self.memory, "stack")
         template, cv, ahead = self.estimator, self.cv, TrainedAhead()
         left_out: dict[Any, None] = {}
         # One splitter for the whole search, also where cv can be read only once.

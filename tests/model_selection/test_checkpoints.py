@@ -14,7 +14,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.pipeline import Pipeline
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._files import container
+from sk_infovae._base import files
 from sk_infovae.model_selection import (
     InfoVAEGridSearchCV,
     InfoVAERandomizedSearchCV,
@@ -143,14 +143,14 @@ def test_a_damaged_file_is_trained_anew(tmp_path, stacks):
 def test_a_full_disk_costs_no_result(tmp_path, stacks, monkeypatch):
     whole = InfoVAEGridSearchCV(small(), {"alpha": [0.0, 0.5]}, cv=2).fit(X)
 
-    write = container.write
+    write = files.write
 
     def full(data, file):
         if data:
             raise OSError(28, "No space left on device")
         write(data, file)
 
-    monkeypatch.setattr(container, "write", full)
+    monkeypatch.setattr(files, "write", full)
     with pytest.warns(RuntimeWarning, match="could not be kept in .*No space left"):
         found = InfoVAEGridSearchCV(small(), {"alpha": [0.0, 0.5]}, cv=2, memory=tmp_path).fit(X)
     assert_same(found, whole)
