@@ -24,6 +24,7 @@ from sk_infovae._base.compat import (
     with_callbacks,
 )
 from sk_infovae._base.seeds import draw_seed
+from sk_infovae._base.threads import mind_a_fork
 from sk_infovae._base.warn import warn_user
 from sk_infovae._files.persistence import Persistent
 from sk_infovae._inference.imputation import impute_table
@@ -573,6 +574,7 @@ class InfoVAETransformer(
         )
 
     def _model(self) -> TableModel:
+        mind_a_fork()
         return TableModel(self._layout, self.module_, self.net_.device)
 
     @property

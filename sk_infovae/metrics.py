@@ -31,6 +31,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from sk_infovae._base.threads import mind_a_fork
 from sk_infovae._inference.information import (
     DRAWS,
     MOST_DRAWS_A_ROW,
@@ -388,6 +389,7 @@ def _count_vaes(estimator: BaseEstimator) -> int:
 def _terms(vae: InfoVAETransformer, X: TableLike) -> RowTerms:
     """q(z|x), its draws and E log p(x|z), float64, of the rows and draws of `information`."""
     check_is_fitted(vae)
+    mind_a_fork()
     X = read_table(vae, vae._layout, X, min_rows=2)
     layout = vae._layout
     check_values(X, layout.architecture.likelihoods, layout.schema.names)

@@ -118,7 +118,10 @@ def _read_pandas_dtype(tree: Any, read: Read) -> Any:
         import pyarrow as pa
 
         return pd.ArrowDtype(pa.type_for_alias(tree["arrow"]))
-    return pd.StringDtype(tree["storage"], na_value=read(tree["missing"]))
+    missing = read(tree["missing"])
+    # pandas < 2.3 knows no other missing cell than NA.
+    other = {} if missing is pd.NA else {"na_value": missing}
+    return pd.StringDtype(tree["storage"], **other)
 
 
 def _polars_dtype(dtype: Any) -> Any:

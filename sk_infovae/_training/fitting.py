@@ -11,6 +11,7 @@ from typing import Any, Self
 import joblib
 
 from sk_infovae._base.seeds import draw_seed
+from sk_infovae._base.threads import mind_a_fork
 from sk_infovae._inference.calibration import calibrate
 from sk_infovae._inference.components import Components, measure_components
 from sk_infovae._inference.table_model import TableModel
@@ -159,6 +160,7 @@ def fit_table(
     KeyboardInterrupt
         After a Ctrl-C before the first epoch ended.
     """
+    mind_a_fork()
     spec = Spec.from_params(estimator.get_params(deep=False), one_pass=one_pass)
     memory = None if one_pass else open_memory(estimator)
     previous = getattr(estimator, "net_", None) if resume else None
@@ -313,6 +315,7 @@ class FitAhead:
 
 def prepare_fit(estimator: Any, X: Any, known: dict[str, Any] | None = None) -> FitAhead:
     """What ``fit(X)`` would train; ``known`` lends encoded rows to other estimators on X."""
+    mind_a_fork()
     spec = Spec.from_params(estimator.get_params(deep=False))
     _, table, dtype = read_first(estimator, X, spec.min_rows)
     key, known = ahead_key(table, dtype, spec), {} if known is None else known

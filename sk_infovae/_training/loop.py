@@ -16,6 +16,7 @@ from skorch.history import History
 
 from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.seeds import private_rng
+from sk_infovae._base.threads import one_thread
 from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.objective import stack_losses
 from sk_infovae._training.flat_adam import FlatAdam
@@ -184,17 +185,6 @@ def no_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread, and on as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def settle(net: InfoVAENet, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:

@@ -10,6 +10,7 @@ from skorch.history import History
 from torch import Tensor
 
 from sk_infovae._base.seeds import private_rng
+from sk_infovae._base.threads import mind_a_fork
 from sk_infovae._model.architecture import Architecture
 from sk_infovae._training.hooks import load_optimizer_state, optimizer_state
 from sk_infovae._training.net import InfoVAENet
@@ -34,6 +35,7 @@ def rebuild_net(
 
     A device that this machine does not have is replaced by the CPU.
     """
+    mind_a_fork()
     try:
         resolve_device(plan.device)
     except ValueError:

@@ -61,7 +61,8 @@ class Kernel(ABC):
 
     def isotropic_mean(self, squared_norm: Tensor, variance: float, d: int) -> Tensor:
         """E phi(|r|^2) for r ~ N(m, variance I) in d dimensions, by |m|^2."""
-        nodes, weights = squared_norm.new_tensor(self.nodes(), dtype=torch.float64).unbind(-1)
+        device = squared_norm.device
+        nodes, weights = torch.tensor(self.nodes(), dtype=torch.float64, device=device).unbind(-1)
         squares = squared_norm[..., None]
         rates = (nodes / per_model(self.bandwidth, squares)).to(squares)
         shrink = 1 + 2 * variance * rates

@@ -144,7 +144,7 @@ class Gaussian(Likelihood):
             rho = rho + parameters["correction"]
         if not isinstance(self.scale, str):
             return rho
-        return torch.logaddexp(rho, rho.new_tensor(math.log(self.floor)))
+        return torch.logaddexp(rho, rho.new_full((), math.log(self.floor)))
 
     def log_prob(
         self, x: Tensor, outputs: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None

@@ -34,7 +34,7 @@ def check_floor(owner: object, floor: float) -> None:
 
 def floored_log(rho: Tensor, floor: float) -> Tensor:
     """``log(floor + exp(rho))``, in one stable step."""
-    return torch.logaddexp(rho, rho.new_tensor(math.log(floor)))
+    return torch.logaddexp(rho, rho.new_full((), math.log(floor)))
 
 
 def fill_missing(x: Tensor, mask: Tensor | None, value: float) -> Tensor:

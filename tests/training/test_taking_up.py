@@ -206,7 +206,10 @@ def test_after_a_ctrl_c(X, tmp_path, monkeypatch):
 
     monkeypatch.setattr(InfoVAENet, "train_step", step)
     vae = small(memory=tmp_path)
-    with pytest.warns(ConvergenceWarning, match="epoch 1 left it"), pytest.raises(KeyboardInterrupt):
+    with (
+        pytest.warns(ConvergenceWarning, match="epoch 1 left it"),
+        pytest.raises(KeyboardInterrupt),
+    ):
         vae.fit(X)
     monkeypatch.setattr(InfoVAENet, "train_step", original)
     np.testing.assert_equal(state(vae.fit(X)), state(whole))
