@@ -23,7 +23,7 @@ def one_thread() -> Iterator[None]:
 
 
 def mind_a_fork() -> None:
-    """Take one thread in a process that was forked: OpenMP's others are not there, and never answer.
+    """Take one thread in a process that was forked: OpenMP's others are gone, and never answer.
 
     As torch's DataLoader does in its workers.
     """

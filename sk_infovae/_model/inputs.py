@@ -1,5 +1,6 @@
 """What the encoder sees of a row."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -139,8 +140,10 @@ def embed(codes: Tensor, table: Tensor) -> Tensor:
 
 def drawn_in(x: Tensor) -> Tensor:
     """``x`` up to `FAR`, ``sign(x) (FAR + log(1 + |x| - FAR))`` beyond; infinity as the largest."""
-    size = x.abs().clamp(max=torch.finfo(x.dtype).max)
-    return x.sign() * (size.clamp(max=FAR) + (size - FAR).clamp(min=0).log1p())
+    largest = torch.finfo(x.dtype).max
+    beyond = (x.abs().clamp(max=largest) - FAR).clamp(min=0)
+    # Of the largest numbers log1p is infinite in some versions of torch.
+    return x.sign() * (x.abs().clamp(max=FAR) + beyond.log1p().clamp(max=math.log(largest)))
 
 
 def _n_levels(likelihood: Likelihood) -> int:

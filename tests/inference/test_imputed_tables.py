@@ -62,8 +62,11 @@ def only_holes_changed(filled, X):
     for name in X.columns:
         seen = ~missing(X[name])
         assert filled[name].dtype == X[name].dtype
-        mine, theirs = (one.filter(seen) if isinstance(X, pl.DataFrame) else one[seen]
-                        for one in (filled[name], X[name]))  # fmt: skip
+        seen = pl.Series(seen) if isinstance(X, pl.DataFrame) else seen
+        mine, theirs = (
+            one.filter(seen) if isinstance(one, pl.Series) else one[seen]
+            for one in (filled[name], X[name])
+        )
         assert mine.equals(theirs)
         assert not missing(filled[name]).any()
     return True

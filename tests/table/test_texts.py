@@ -37,7 +37,8 @@ def table(dtype="str"):
             "rooms": rng.integers(1, 6, N_ROWS),
         }
     )
-    frame = frame.astype({"name": dtype, "note": dtype})
+    if dtype != "str":  # pandas 3 has made them so; pandas 2 would make "None" of None
+        frame = frame.astype({"name": dtype, "note": dtype})
     frame.loc[::7, "price"] = np.nan
     frame.loc[::11, "town"] = None
     frame.loc[4, "name"] = None

@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import EarlyStopping, GradientNormClipping, LRScheduler
-from small_fits import small, table
+from small_fits import small
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
@@ -309,7 +309,7 @@ def test_keeping_costs_a_small_share_of_the_time(X, tmp_path, monkeypatch):
 SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
-from small_fits import small, table
+from small_fits import small
 vae = small(max_epochs=4000, early_stopping=False, memory=sys.argv[1]).fit(table())
 print(vae.transform(table()).tobytes().hex())
 """
