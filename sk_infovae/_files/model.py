@@ -79,30 +79,14 @@ NET = ("weights", "optimizer", "optimizer_class", "history", "seed")
 def save_model(estimator: Any, file: Any) -> None:
     """Write an estimator to a path or a binary file object; see `InfoVAETransformer.save`."""
     writer = Writer(RECORDS, KNOWN)
-    described = describe(estimator, writer)
-    data = container.pack(KIND, PROTOCOL, described, writer.arrays)
-    files.write(data, file)
-
-
-def describe(estimator: Any, writer: Writer) -> dict[str, Any]:
-    """The description of an estimator; its arrays are left in the writer."""
     params = {n: v for n, v in estimator.get_params(deep=False).items() if n not in LOCAL}
     described = {
         "libraries": library_versions(),
         "params": {name: writer.write(value, name) for name, value in params.items()},
         "output": writer.write(vars(estimator).get(OUTPUT), "set_output"),
-        "fitted": None,
+        "fitted": describe_fit(estimator, writer) if hasattr(estimator, "net_") else None,
     }
-    if hasattr(estimator, "net_"):
-        attributes = vars(estimator)
-        fitted = {
-            "attributes": {n: attributes[n] for n in ATTRIBUTES if n in attributes},
-            "layout": estimator._layout,
-            "plan": estimator._plan,
-            "net": net_state(estimator.net_),
-        }
-        described["fitted"] = writer.write(fitted, "the fitted model")
-    return described
+    files.write(container.pack(KIND, PROTOCOL, described, writer.arrays), file)
 
 
 def load_model(cls: type, file: Any, trusted: Iterable[Any] | Mapping[str, Any] = ()) -> Any:
@@ -123,23 +107,56 @@ def load_model(cls: type, file: Any, trusted: Iterable[Any] | Mapping[str, Any] 
 
 
 def construct(cls: type, described: dict[str, Any], reader: Reader) -> Any:
-    """Make the estimator that `describe` described."""
+    """Make the estimator that a file describes."""
     params = {n: reader.read(tree) for n, tree in described["params"].items() if n not in LOCAL}
     estimator = cls(**params)
     output = reader.read(described["output"])
     if output is not None:
         estimator.set_output(**output)
-    if described["fitted"] is None:
-        return estimator
-    fitted = reader.read(described["fitted"])
+    if described["fitted"] is not None:
+        vars(estimator).update(make_fit(described["fitted"], reader))
+    return estimator
+
+
+def pack_fit(estimator: Any) -> dict[str, Any]:
+    """What fit left, for a pickle: the bytes of a file, and what no file can hold."""
+    carried: list[Any] = []
+    writer = Writer(RECORDS, KNOWN, carried)
+    described = describe_fit(estimator, writer)
+    return {
+        "file": container.pack(KIND, PROTOCOL, described, writer.arrays),
+        "carried": carried,
+    }
+
+
+def unpack_fit(packed: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that `pack_fit` packed."""
+    _, described, arrays = container.unpack(packed["file"], KIND, PROTOCOL)
+    return make_fit(described, Reader(RECORDS, arrays, KNOWN, carried=packed["carried"]))
+
+
+def describe_fit(estimator: Any, writer: Writer) -> Any:
+    """The description of what fit left; its arrays are left in the writer."""
+    attributes = vars(estimator)
+    fitted = {
+        "attributes": {n: attributes[n] for n in ATTRIBUTES if n in attributes},
+        "layout": estimator._layout,
+        "plan": estimator._plan,
+        "net": net_state(estimator.net_),
+    }
+    return writer.write(fitted, "the fitted model")
+
+
+def make_fit(described: Any, reader: Reader) -> dict[str, Any]:
+    """The attributes that `describe_fit` described."""
+    fitted = reader.read(described)
     layout, plan, state = fitted["layout"], fitted["plan"], fitted["net"]
     attributes = {n: one for n, one in fitted["attributes"].items() if n in ATTRIBUTES}
     check_layout(layout, attributes)
     check_weights(layout.architecture, state["weights"])
     check_net_params(plan.net_params)
     net = rebuild_net(layout.architecture, plan, {name: state[name] for name in NET})
-    vars(estimator).update({**attributes, **Fitted(layout, plan, net, {}).attributes})
-    return estimator
+    return {**attributes, **Fitted(layout, plan, net, {}).attributes}
 
 
 def check_layout(layout: TableLayout, attributes: dict[str, Any]) -> None:

@@ -6,18 +6,12 @@ from typing import Any, BinaryIO, Self
 
 from sklearn.base import BaseEstimator
 
-from sk_infovae._files.model import load_model, save_model
-from sk_infovae._model.layout import TableLayout
-from sk_infovae._training.fitting import Fitted
-from sk_infovae._training.plan import TrainingPlan
-from sk_infovae._training.state import net_state, rebuild_net
+from sk_infovae._files.model import load_model, pack_fit, save_model, unpack_fit
+from sk_infovae._training.fitting import FITTED
 
 
 class Persistent(BaseEstimator):
     """`save`, `load` and pickling of `InfoVAETransformer`."""
-
-    _layout: TableLayout
-    _plan: TrainingPlan
 
     def save(self, file: str | PathLike[str] | BinaryIO) -> None:
         """Write the estimator to one file, which holds values alone and can't run code.
@@ -73,15 +67,14 @@ class Persistent(BaseEstimator):
         return load_model(cls, file, trusted)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Arrays and a description instead of the net, which is rebuilt from them."""
+        """Parameters as they are; what fit left as the bytes of a file."""
         state = dict(super().__getstate__())
-        net = state.pop("net_", None)
-        state.pop("module_", None)
-        return state if net is None else {**state, "_net_state": net_state(net)}
+        if "net_" not in state:
+            return state
+        return {k: v for k, v in state.items() if k not in FITTED} | {"_fit": pack_fit(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        described = state.get("_net_state")
-        super().__setstate__({key: state[key] for key in state if key != "_net_state"})
-        if described is not None:
-            net = rebuild_net(self._layout.architecture, self._plan, described)
-            self.__dict__.update(Fitted(self._layout, self._plan, net, {}).attributes)
+        packed = state.get("_fit")
+        super().__setstate__({key: value for key, value in state.items() if key != "_fit"})
+        if packed is not None:
+            self.__dict__.update(unpack_fit(packed))

@@ -8,7 +8,7 @@ key up and never imports: classes and functions are known ones, or such as the c
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -63,10 +63,16 @@ class Writer:
         Dataclasses that files know by name.
     known : iterable of type
         Other classes that they know by name, wherever these live.
+    carried : list or None
+        Takes what files can't hold, classes and functions of the user's own among it, where
+        something else carries that along; None refuses it.
     """
 
-    def __init__(self, records: Iterable[type], known: Iterable[type]):
+    def __init__(
+        self, records: Iterable[type], known: Iterable[type], carried: list[Any] | None = None
+    ):
         self.arrays: Arrays = {}
+        self.carried = carried
         self.known = {one: one.__name__ for one in known}
         self.kinds: dict[type, Callable[[Any, str], Any]] = {
             tuple: lambda value, where: {"tuple": self.write([*value], where)},
@@ -79,6 +85,15 @@ class Writer:
 
     def write(self, value: Any, where: str) -> Any:
         """The JSON of a value; ``where`` it stands is for errors."""
+        try:
+            return self._write(value, where)
+        except ModelFileError:
+            if self.carried is None:
+                raise
+            self.carried.append(value)
+            return {"carried": len(self.carried) - 1}
+
+    def _write(self, value: Any, where: str) -> Any:
         if value is None or isinstance(value, bool | str):
             return value
         if isinstance(value, np.number | np.bool_):
@@ -132,7 +147,11 @@ class Writer:
         return {"object": [self._name(type(value)), self.write(params, where)]}
 
     def _name(self, thing: Any) -> str:
-        return self.known[thing] if thing in self.known else path_of(thing)
+        if thing in self.known:
+            return self.known[thing]
+        if self.carried is not None:
+            raise ModelFileError(f"{thing!r} is carried along.")
+        return path_of(thing)
 
     def _array(self, value: np.ndarray, where: str) -> Any:
         if value.dtype.kind in "OU":
@@ -157,6 +176,8 @@ class Reader:
     trusted : iterable, or mapping of str to Any
         Classes and functions that this one may name besides; by the names that it has for them,
         where they have others now.
+    carried : list
+        What came along.
     """
 
     def __init__(
@@ -164,7 +185,8 @@ class Reader:
         records: Iterable[type],
         arrays: Arrays,
         known: Iterable[type],
-        trusted: Iterable[Any] | Mapping[str, Any],
+        trusted: Iterable[Any] | Mapping[str, Any] = (),
+        carried: Sequence[Any] = (),
     ):
         self.records = {one.__name__: one for one in records}
         self.arrays = arrays
@@ -184,6 +206,7 @@ class Reader:
             "object": self._object,
             "partial": self._partial,
             "named": self._named,
+            "carried": lambda tree: carried[tree],
         }
 
     def read(self, tree: Any) -> Any:

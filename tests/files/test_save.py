@@ -1,5 +1,6 @@
 """`save` and `load`: the same model, whatever it was made of and whatever was set since."""
 
+import copy
 import io
 import os
 import pickle
@@ -7,12 +8,16 @@ import stat
 from functools import partial
 from pathlib import Path
 
+import cloudpickle
 import mutations
 import numpy as np
 import own_parts
 import pandas as pd
 import pytest
+import skops.io
 import torch
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 
@@ -95,6 +100,57 @@ def test_every_part(parts):
     loaded = through_a_file(vae)
     same(vae, loaded, X)
     assert saved(loaded) == saved(vae)
+
+
+OURS = "sk_infovae.estimator.InfoVAETransformer"
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_skops_asks_for_trust_in_one_type(parts):
+    """All that fit left travels as bytes; parameters as they are."""
+    X, params = table().round(1), PARTS[parts]
+    vae = small(**params).fit(X)
+    data = skops.io.dumps(vae)
+    asked = skops.io.get_untrusted_types(data=data)
+    assert OURS in asked
+    assert set(asked) <= {OURS, *kinds_in(params)}
+    same(vae, skops.io.loads(data, trusted=asked), X)
+
+
+def kinds_in(params):
+    """Names of the classes in a parameter, as skops writes them."""
+    for value in params.values() if isinstance(params, dict) else params:
+        if isinstance(value, dict | list | tuple):
+            yield from kinds_in(value)
+        else:
+            kinds = [value if isinstance(value, type) else type(value)]
+            kinds += [value.func] if isinstance(value, partial) else []
+            yield from (f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+
+
+def test_skops_takes_a_pipeline_on_a_frame():
+    X = pd.DataFrame(table().round(1), columns=list("abcd"))
+    X["e"] = pd.Categorical(np.where(X["a"] > 0, "u", "v"))
+    pipeline = make_pipeline(FunctionTransformer(), small()).fit(X)
+    data = skops.io.dumps(pipeline)
+    assert skops.io.get_untrusted_types(data=data) == [OURS]
+    loaded = skops.io.loads(data, trusted=[OURS])
+    np.testing.assert_array_equal(loaded.transform(X), pipeline.transform(X))
+    assert loaded.score(X) == pipeline.score(X)
+
+
+def test_a_pickle_carries_what_no_file_can_name():
+    X = table()
+    width = 4
+
+    def encoder(n_inputs, n_components):
+        return nn.Sequential(nn.Linear(n_inputs, width), nn.Linear(width, 2 * n_components))
+
+    vae = small(encoder=encoder, decoder=lambda n, k: nn.Linear(n, k)).fit(X)
+    with pytest.raises(ModelFileError, match="import finds"):
+        saved(vae)
+    same(vae, pickle.loads(cloudpickle.dumps(vae)), X)
+    same(vae, copy.deepcopy(vae), X)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
