@@ -21,6 +21,9 @@ from sk_infovae._table.standardizer import row_blocks
 ROWS_PER_PASS = 4096
 """Rows that go through a network at a time: few enough that hidden layers stay in the cache."""
 
+LOG_VARIANCES = -170.0, 170.0
+"""Of q(z|x) that have a standard deviation in float32."""
+
 COLLAPSE_CELLS = 2**16
 """Cells by which a fit looks for dead dimensions, in at least 32 and at most 1000 rows."""
 
@@ -48,7 +51,8 @@ class TableModel:
                     None if mask is None else torch.from_numpy(mask).to(self.device),
                 )
             mean[rows] = q.mean.cpu().numpy()
-            std[rows] = torch.exp(0.5 * q.log_variance).cpu().numpy()
+            # A row far outside may have any: its spread stays a number, and not 0.
+            std[rows] = torch.exp(0.5 * q.log_variance.clamp(*LOG_VARIANCES)).cpu().numpy()
         return mean, std
 
     def expect(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -119,4 +123,6 @@ class TableModel:
         """Noise variance where it is the same for every row, units of X squared; else NaN."""
         with torch.no_grad():
             variance = self.module.likelihood.noise_variance().cpu().numpy().astype(np.float64)
-        return self.layout.schema.spread(variance * self.layout.standardizer.scale**2)
+        with np.errstate(over="ignore"):  # of numbers beyond 1e154
+            variance = variance * self.layout.standardizer.scale**2
+        return self.layout.schema.spread(variance)

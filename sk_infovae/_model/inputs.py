@@ -1,6 +1,5 @@
 """What the encoder sees of a row."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -140,10 +139,9 @@ def embed(codes: Tensor, table: Tensor) -> Tensor:
 
 def drawn_in(x: Tensor) -> Tensor:
     """``x`` up to `FAR`, ``sign(x) (FAR + log(1 + |x| - FAR))`` beyond; infinity as the largest."""
-    largest = torch.finfo(x.dtype).max
-    beyond = (x.abs().clamp(max=largest) - FAR).clamp(min=0)
-    # Of the largest numbers log1p is infinite in some versions of torch.
-    return x.sign() * (x.abs().clamp(max=FAR) + beyond.log1p().clamp(max=math.log(largest)))
+    size = x.abs().clamp(max=torch.finfo(x.dtype).max)
+    # log1p would be no better beside FAR, and of the largest numbers infinite in torch 2.4.
+    return x.sign() * (size.clamp(max=FAR) + (1 + (size - FAR).clamp(min=0)).log())
 
 
 def _n_levels(likelihood: Likelihood) -> int:

@@ -289,7 +289,8 @@ def fit_column(
         return _fit_integers(name, kind, series, like, container)
     cells = library.floats(series) if kind == "float" else np.empty(0)
     negative = not len(cells) or np.nanmin(cells, initial=0.0) < 0
-    return NumberCodec(name, kind, like, container, -np.inf if negative else 0.0)
+    most = library.largest(series)
+    return NumberCodec(name, kind, like, container, -most if negative else 0.0, most)
 
 
 def _fit_integers(name: Hashable, kind: str, series: Any, like: Any, container: str) -> ColumnCodec:

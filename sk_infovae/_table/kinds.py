@@ -1,5 +1,7 @@
 """Names and constants that the readers of both libraries share."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -39,3 +41,17 @@ def datetime_limits(per_day: int) -> tuple[int, int]:
     """Smallest and largest ticks of a datetime that every library can show."""
     most = MAX_INT - per_day if per_day > 1 else MAX_INT
     return max(FIRST_DAY * per_day, -most), min(LAST_DAY * per_day, most)
+
+
+def largest(dtype: Any) -> float:
+    """Largest number of a float dtype."""
+    return float(np.finfo(dtype).max)
+
+
+def within(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Numbers in another dtype; the largest of it where they are larger."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = values.astype(dtype, copy=False)
+        if np.isfinite(cast.sum()):
+            return cast
+    return values.clip(-largest(dtype), largest(dtype)).astype(dtype, copy=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_infovae._table import kinds
 from sk_infovae._table.kinds import MAX_INT, TICKS_PER_DAY, datetime_limits, duration_limits
 
 if TYPE_CHECKING:
@@ -163,6 +164,13 @@ def limits(series: "pd.Series") -> tuple[int, int]:
         return (-MAX_INT, MAX_INT) if kind_of(series) == "int" else datetime_limits(1)
     bounds = np.iinfo(str(series.dtype).lower().removesuffix("[pyarrow]"))
     return int(bounds.min), int(bounds.max)
+
+
+def largest(series: "pd.Series") -> float:
+    """Largest float that the dtype holds."""
+    own = getattr(series.dtype, "subtype", series.dtype)  # of a sparse one
+    dtype = getattr(own, "numpy_dtype", own)
+    return kinds.largest(dtype if getattr(dtype, "kind", "") == "f" else float)
 
 
 def time_type(series: "pd.Series") -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_infovae._table import kinds
 from sk_infovae._table.kinds import TICKS_PER_DAY, datetime_limits, duration_limits
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ def _unit(series: "pl.Series") -> str | None:
         return None
     days_or_times = {pl.Date: "D", pl.Time: "ns"}
     return days_or_times.get(dtype) or dtype.time_unit
+
+
+def largest(series: "pl.Series") -> float:
+    """Largest float that the dtype holds."""
+    name = str(series.dtype).lower()
+    return kinds.largest(name if name.startswith("float") else float)
 
 
 def limits(series: "pl.Series") -> tuple[int, int]:

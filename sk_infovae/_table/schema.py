@@ -11,6 +11,7 @@ from scipy import sparse
 
 from sk_infovae._table.codecs import LIBRARIES, ColumnCodec, LevelCodec, NumberCodec, fit_column
 from sk_infovae._table.infinity import finite
+from sk_infovae._table.kinds import within
 from sk_infovae._table.texts import RawColumn, TextColumn
 from sk_infovae.exceptions import SchemaError
 
@@ -189,7 +190,7 @@ class Schema:
         one or None for each column, are those of `ColumnCodec.remainder`.
         """
         if self.container == "numpy" and set(self.kinds) == {"float"} and not any(self.has_levels):
-            return cells.astype(self.dtype, copy=False)
+            return within(cells, self.dtype)
         rests = remainders or [None] * len(self.columns)
         parts = zip(self.columns, cells.T, rests, strict=True)
         return self.build([column.decode(part, rest) for column, part, rest in parts], index)
@@ -253,7 +254,7 @@ class Schema:
     def _table(self, columns: Sequence[Any], index: Any = None) -> Any:
         """A table of all its native columns."""
         if self.container == "numpy":
-            return np.column_stack(columns).astype(self.dtype, copy=False)
+            return within(np.column_stack(columns), self.dtype)
         return LIBRARIES[self.container].frame(list(columns), self.header, index)
 
 

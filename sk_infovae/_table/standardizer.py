@@ -12,6 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
+from sk_infovae._table.kinds import within
+
 BLOCK_CELLS = 2**21
 """Cells handled at a time, so that no pass over X holds a second copy of it."""
 
@@ -27,6 +29,15 @@ MOST_OF_A_VARIANCE = 1 / 4
 
 TAILS = {0.25: 0.0, 0.10: 5.0, 0.05: 5.0, 0.01: 5.0}
 """What a pair of quantiles leaves on each side, in the order tried; the cells needed there."""
+
+FARTHEST = 1e30
+"""Standard deviations from the centre beyond which a cell counts as if it stood there."""
+
+SQUARABLE = 1e-100, 1e100
+"""Columns with their largest number outside are measured in another unit, for the squares' sake."""
+
+NOTHING = 1e-300
+"""A column within this far from 0 is constant."""
 
 FENCE_ROWS, FENCE_CELLS = 50, 2**17
 """The quantiles are taken of so many cells, evenly spaced, and of so many rows at least."""
@@ -85,13 +96,15 @@ class Standardizer:
             low, high = min_max_axis(X, axis=0, ignore_nan=True)
             holes = np.zeros(X.shape[1], dtype=bool)
             holes[X.indices[np.isnan(X.data)]] = True
-            X.data = np.clip(X.data, *(fence[X.indices] for fence in fences))
+            unit = _unit(low, high)
+            X.data = np.clip(X.data, *(fence[X.indices] for fence in fences)) / unit[X.indices]
             mean, variance = mean_variance_axis(X, axis=0)
             scale = np.sqrt(variance)
             # As in StandardScaler: a variance within rounding of 0 is a constant column.
             rounding = X.shape[0] * np.finfo(np.float64).eps
             constant = variance <= rounding * variance + (rounding * mean) ** 2
             scale[constant] = 1.0
+            mean, scale = mean * unit, scale * unit
         else:
             mean, scale, low, high, holes = _measure_dense(X, *fences)
         mean, low, high = (np.nan_to_num(a, nan=0.0) for a in (mean, low, high))
@@ -116,18 +129,22 @@ class Standardizer:
         Returns
         -------
         x : ndarray of shape (n_rows, n_columns)
-            Of the given dtype, finite everywhere.
+            Of the given dtype, finite everywhere, no further than `FARTHEST` from 0.
         mask : ndarray of bool or None
             True where a cell was observed; None where all were.
         """
         X = X.toarray() if sparse.issparse(X) else X
-        x = np.subtract(X, self.centre, dtype=np.float64)
-        x /= self.scale
-        missing = None if has_no_nan(x) else np.isnan(x)
-        if missing is None or not missing.any():
-            return x.astype(dtype, order="C", copy=False), None
-        x = np.where(missing, self.fill, x)
-        return x.astype(dtype, order="C", copy=False), np.ascontiguousarray(~missing)
+        with np.errstate(over="ignore"):
+            x = np.subtract(X, self.centre, dtype=np.float64)
+            x /= self.scale
+        observed = None
+        if not is_plain(x):
+            missing = np.isnan(x)
+            if missing.any():
+                x, observed = np.where(missing, self.fill, x), np.ascontiguousarray(~missing)
+            if not is_plain(x):
+                x = x.clip(-FARTHEST, FARTHEST)
+        return x.astype(dtype, order="C", copy=False), observed
 
     def encode_for_training(
         self, X: Any, dtype: type[np.floating]
@@ -139,12 +156,15 @@ class Standardizer:
         return x, mask
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """Turn the model's units back into those of X, float64."""
-        return np.asarray(x, dtype=np.float64) * self.scale + self.centre
+        """Turn the model's units back into those of X, float64 and finite."""
+        with np.errstate(over="ignore"):
+            values = np.asarray(x, dtype=np.float64) * self.scale + self.centre
+        return within(values, values.dtype)
 
     def reach(self, columns: NDArray[np.bool_]) -> float:
         """Largest distance from the centre in these columns, in the model's units."""
-        ends = np.abs(np.stack([self.low, self.high]) - self.centre) / self.scale
+        with np.errstate(over="ignore"):
+            ends = np.abs(np.stack([self.low, self.high]) - self.centre) / self.scale
         return float(ends[:, columns].max(initial=0.0))
 
     def log_jacobian(self, mask: NDArray[np.bool_] | None) -> Any:
@@ -153,10 +173,18 @@ class Standardizer:
         return per_column.sum() if mask is None else mask @ per_column
 
 
-def has_no_nan(x: NDArray[Any]) -> bool:
-    """A quick look by the sum, which is NaN where any number is; False leaves it open."""
+def is_plain(x: NDArray[np.float64]) -> bool:
+    """A quick look by the sum of squares for NaN and for what is far; False leaves it open."""
+    flat = x.ravel(order="K")
     with np.errstate(invalid="ignore", over="ignore"):
-        return not np.isnan(x.sum())
+        return bool(flat @ flat < FARTHEST**2)
+
+
+def _unit(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A power of 2, in which a column's numbers can be squared; 1 for most."""
+    most = np.nan_to_num(np.fmax(np.abs(low), np.abs(high)))
+    odd = (most > NOTHING) & ((most < SQUARABLE[0]) | (most > SQUARABLE[1]))
+    return np.where(odd, np.exp2(np.frexp(most)[1] - 1.0), 1.0)
 
 
 def _measure_dense(
@@ -174,9 +202,12 @@ def _measure_dense(
             low, high = np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0)
         if (low < lowest[columns]).any() or (high > highest[columns]).any():
             block = block.clip(lowest[columns], highest[columns])
-        with np.errstate(invalid="ignore", over="ignore"):
+        unit = _unit(low, high)
+        if (unit != 1).any():
+            block = block / unit
+        with np.errstate(invalid="ignore"):
             scaler = StandardScaler().fit(block)
-        parts.append((scaler.mean_, scaler.scale_, low, high, holes))
+        parts.append((scaler.mean_ * unit, scaler.scale_ * unit, low, high, holes))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
@@ -200,7 +231,8 @@ def _fences(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             some[np.rint(share * last).astype(int), np.arange(some.shape[1])]
             for share in (tail, 1 - tail)
         )
-        reach = FENCE * (high - low) * norm.ppf(0.25) / norm.ppf(tail)
+        with np.errstate(over="ignore"):
+            reach = FENCE * (high - low) * norm.ppf(0.25) / norm.ppf(tail)
         first = np.isinf(fences).all(axis=0) & (high > low) & (tail * last >= needed)
         fences = np.where(first, [low - reach, high + reach], fences)
     return fences[0], fences[1]

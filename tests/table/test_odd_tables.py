@@ -135,3 +135,43 @@ def test_digits_far_behind_the_point_survive():
     vae = small(max_epochs=150, lr=1e-2, alpha=0, lambd=1, batch_size=64).fit(X)
     back = vae.inverse_transform(everything_works(vae, X))
     assert np.abs(back - X).mean() < 0.5 * np.abs(X - X.mean(0)).mean()
+
+
+@pytest.mark.parametrize("exponent", [-900, -400, 400, 990])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_a_unit_changes_no_bit(exponent, container, X):
+    """Also where the squares of the numbers are none: by powers of 2 every step is exact."""
+    X = np.abs(X)
+    vae, other = small().fit(container(X)), small().fit(container(X * 2.0**exponent))
+    np.testing.assert_array_equal(
+        other.transform(container(X * 2.0**exponent)), vae.transform(container(X))
+    )
+    shift = exponent * np.log(2) * X.shape[1]
+    scores = other.score_samples(container(X * 2.0**exponent))
+    np.testing.assert_allclose(scores, vae.score_samples(container(X)) - shift, atol=1e-9)
+
+
+@pytest.mark.parametrize("far", [1e39, 1e300, -1.7e308])
+def test_a_far_cell_in_a_new_row_has_finite_answers(far, X):
+    vae = small().fit(X)
+    X = X.copy()
+    X[0, 1] = far
+    everything_works(vae, X)
+
+
+def test_the_largest_numbers_train():
+    X = np.random.default_rng(0).choice([-1.7e308, 0.0, 1.7e308], (40, 3))
+    everything_works(small().fit(X), X)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("library", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_what_comes_back_is_within_its_dtype(dtype, library):
+    most = float(np.finfo(dtype).max)
+    if library is pl.DataFrame and dtype == np.float16:
+        pytest.skip("polars reads float16 as float32")
+    X = library(np.random.default_rng(0).choice([-most, 0, most], (40, 3)).astype(dtype))
+    vae = small().fit(X)
+    back = np.asarray(vae.inverse_transform(100 * vae.transform(X)))
+    assert back.dtype == dtype or not isinstance(X, pd.DataFrame | pl.DataFrame)
+    assert np.isfinite(back).all()

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 
 from sk_infovae._table import standardizer
-from sk_infovae._table.standardizer import Standardizer, row_blocks
+from sk_infovae._table.standardizer import FARTHEST, Standardizer, row_blocks
 
 FIELDS = ("centre", "scale", "fill", "low", "high", "has_holes")
 EPS = np.finfo(np.float64).eps
@@ -196,7 +196,7 @@ def test_round_trip_and_scale_at_large_offsets_and_small_scales(container, offse
 
 
 cells = st.one_of(
-    st.just(np.nan), st.just(0.0), st.floats(-1e100, 1e100), st.floats(-10, 10), st.integers(-3, 3)
+    st.just(np.nan), st.just(0.0), st.floats(-1e29, 1e29), st.floats(-10, 10), st.integers(-3, 3)
 )
 
 
@@ -207,7 +207,10 @@ cells = st.one_of(
 )
 @settings(max_examples=200, deadline=None)
 def test_round_trip_of_any_table(X, standardised, is_sparse):
-    """Observed cells come back to rounding, missing ones as the column's centre or mean."""
+    """Observed cells come back to rounding, missing ones as the column's centre or mean.
+
+    But for those that are so far out that they count as nearer.
+    """
     container = sparse.csr_matrix if is_sparse else np.asarray
     found = fit(container(X), standardised)
     x, mask = found.encode(container(X), np.float64)
@@ -217,7 +220,8 @@ def test_round_trip_of_any_table(X, standardised, is_sparse):
     assert np.array_equal(observed, ~np.isnan(X))
     back = found.decode(x)
     bound = 3 * EPS * (np.abs(X) + np.abs(found.centre))
-    assert (np.abs(back - X) <= bound)[observed].all()
+    assert (np.abs(back - X) <= bound)[observed & (np.abs(x) < FARTHEST)].all()
+    assert (np.abs(x) <= FARTHEST).all()
     filled = np.broadcast_to(found.centre if standardised else found.fill, X.shape)
     assert (np.abs(back - filled) <= 3 * EPS * np.abs(filled))[~observed].all()
 
