@@ -1,5 +1,6 @@
 """Reading what the user passed."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from sk_infovae._table.infinity import finite
 from sk_infovae._table.schema import is_frame
+from sk_infovae.exceptions import SchemaError
 
 __all__ = [
     "TableLike", "check_table", "dtype_of", "finite", "read_first", "read_table", "to_cpu",
@@ -34,6 +36,7 @@ def check_table(
     """
     X = to_cpu(X)
     if is_frame(X):
+        _check_names(X)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         if X.shape[0] == 0:
             raise ValueError(
@@ -49,6 +52,16 @@ def check_table(
             f"n_samples={X.shape[0]}. Give it more rows; partial_fit takes one at a time."
         )
     return X
+
+
+def _check_names(X: Any) -> None:
+    """Refuse a DataFrame of pandas with a name that two columns share."""
+    shared = [name for name, count in Counter(X.columns).items() if count > 1]
+    if shared:
+        raise SchemaError(
+            f"A DataFrame must have unique column names, got {shared} more than once. Rename or "
+            "drop all but one."
+        )
 
 
 def _read_array(estimator: Any, X: Any, **how: Any) -> Any:

@@ -1,11 +1,11 @@
 """The state of a net: arrays and a description, from which it is rebuilt."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skorch.history import History
 from torch import Tensor
 
@@ -20,8 +20,8 @@ from sk_infovae._training.plan import TrainingPlan, resolve_device
 def net_state(net: InfoVAENet) -> dict[str, Any]:
     """Weights, the optimizer's moments and history of a net as numpy arrays and plain values."""
     return {
-        "weights": to_numpy(net.weights()),
-        "optimizer": {key: to_numpy(state) for key, state in optimizer_state(net).items()},
+        "weights": to_numpy(dict(net.weights())),
+        "optimizer": to_numpy(optimizer_state(net)),
         "optimizer_class": type(net.optimizer_).__name__,
         "history": net.epochs(),
         "seed": net.seeds[0],
@@ -42,7 +42,7 @@ def rebuild_net(
         plan = replace(plan, device="cpu")
     with private_rng(0, "cpu"):
         module = architecture.build()
-    weights = _to_torch(state["weights"])
+    weights = to_torch(state["weights"])
     prefix = "criterion.critic."
     critic = {
         name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)
@@ -51,25 +51,28 @@ def rebuild_net(
     net = plan.make_net(module, loss, architecture.n_components, seeds=(state["seed"],))
     net.load_weights(weights)
     if type(net.optimizer_).__name__ == state["optimizer_class"]:
-        load_optimizer_state(
-            net, {key: _to_torch(moments) for key, moments in state["optimizer"].items()}
-        )
+        load_optimizer_state(net, to_torch(state["optimizer"]))
     net.history_ = History(state["history"])
     net.callbacks = []
     net._set_training(False)
     return net
 
 
-def to_numpy(tensors: dict[str, Any]) -> dict[str, NDArray[Any] | Any]:
-    """Copies as numpy arrays on the CPU; what is no tensor as it is."""
-    return {
-        key: value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
-        for key, value in tensors.items()
-    }
+def to_numpy(value: Any) -> Any:
+    """A copy with arrays in the place of tensors, in dicts, lists and tuples too."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().numpy().copy()
+    return _each(to_numpy, value)
 
 
-def _to_torch(arrays: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
-        for key, value in arrays.items()
-    }
+def to_torch(value: Any) -> Any:
+    """A copy with tensors in the place of arrays."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.array(value))
+    return _each(to_torch, value)
+
+
+def _each(convert: Callable[[Any], Any], value: Any) -> Any:
+    if type(value) is dict:
+        return {key: convert(one) for key, one in value.items()}
+    return type(value)(map(convert, value)) if type(value) in (list, tuple) else value

@@ -9,14 +9,13 @@ from typing import Any
 import joblib
 import torch
 from skorch.callbacks import Callback, LRScheduler
-from torch import Tensor
 
 from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.compat import default_generator
 from sk_infovae._training.hooks import load_optimizer_state, optimizer_state
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import callbacks_of, can_clip
-from sk_infovae._training.state import to_numpy
+from sk_infovae._training.state import to_numpy, to_torch
 from sk_infovae._training.training import Training
 
 SHARE = 20
@@ -50,9 +49,10 @@ class TakeUp(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Look for what was kept."""
-        kept = self.checkpoints.read(self.key)
-        if kept is None:
+        found = self.checkpoints.read(self.key)
+        if found is None:
             return
+        kept = to_torch(found)
         put_back(net, kept)
         if self.draws_globally:
             for generator, state in zip(_global_generators(net), kept["global"], strict=True):
@@ -91,10 +91,10 @@ class Keep(Callback):
 
 
 def kept_of(net: InfoVAENet, ended: bool) -> dict[str, Any]:
-    """All that decides how the training of a lone model goes on, on the CPU."""
+    """All that decides how the training of a lone model goes on, as arrays and plain values."""
     (member,) = net.members_
     kept = {
-        "weights": net.weights(),
+        "weights": dict(net.weights()),
         "moments": optimizer_state(net),
         "settings": [_settings(group) for group in net.optimizer_.param_groups],
         "schedules": [one.lr_scheduler_.state_dict() for one in _schedules(net)],
@@ -103,7 +103,7 @@ def kept_of(net: InfoVAENet, ended: bool) -> dict[str, Any]:
         "member": {name: value for name, value in vars(member).items() if name != "plan"},
         "ended": ended,
     }
-    return _to_cpu(kept)
+    return to_numpy(kept)
 
 
 def put_back(net: InfoVAENet, kept: dict[str, Any]) -> None:
@@ -148,11 +148,12 @@ def key_of(training: Training, previous: InfoVAENet | None) -> str:
     """A fingerprint of all that a training begins with."""
     begins = training.module.state_dict() if previous is None else previous.weights()
     moments = {} if previous is None else optimizer_state(previous)
-    arrays = [to_numpy(begins), {number: to_numpy(one) for number, one in moments.items()}]
     sets = [rows.content for rows in (training.rows, training.valid) if rows is not None]
     plan = replace(training.plan.comparable, device=training.plan.device)
     try:
-        return joblib.hash((plan, training.architecture, training.seed, arrays, sets))
+        return joblib.hash(
+            (plan, training.architecture, training.seed, *to_numpy((dict(begins), moments)), sets)
+        )
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"memory needs parts of your own that pickle can name, got one that it can't: {error}. "
@@ -197,12 +198,3 @@ def _global_generators(net: InfoVAENet) -> list[torch.Generator]:
     if device.type != "cuda":
         return [default_generator]
     return [default_generator, torch.cuda.default_generators[device.index or 0]]
-
-
-def _to_cpu(value: Any) -> Any:
-    """A copy in which tensors are on the CPU, each with memory of its own."""
-    if isinstance(value, Tensor):
-        return value.detach().cpu().clone()
-    if isinstance(value, dict):
-        return {key: _to_cpu(one) for key, one in value.items()}
-    return [_to_cpu(one) for one in value] if type(value) in (list, tuple) else value
