@@ -5,7 +5,8 @@ say which part is gone, and who needs it.
 """
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import sklearn
@@ -84,15 +85,34 @@ def unchanged(method: Any) -> Any:
     return method
 
 
-CallbackSupportMixin: Any = getattr(sklearn_callback, "CallbackSupportMixin", NoCallbacks)
-with_callbacks: Any = getattr(sklearn_callback, "with_callbacks", unchanged)
+if TYPE_CHECKING:  # scikit-learn has no types; Any would spread over all that is built on it
+    Method = TypeVar("Method", bound=Callable[..., Any])
+
+    class CallbackSupportMixin(NoCallbacks):
+        """What scikit-learn 1.9 has."""
+
+        def set_callbacks(self, *callbacks: Any) -> Self:
+            """Set the callbacks of the fits to come."""
+            return self
+
+    def with_callbacks(method: Method) -> Method:
+        """Run a method as a fit that callbacks watch."""
+        return method
+
+    def _fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+        return unchanged
+
+else:
+    CallbackSupportMixin = getattr(sklearn_callback, "CallbackSupportMixin", NoCallbacks)
+    with_callbacks = getattr(sklearn_callback, "with_callbacks", unchanged)
+    _fit_context = base._fit_context
+
 ScoringMonitor: Any = getattr(sklearn_callback, "ScoringMonitor", None)
 
 Interval: Any = _param_validation.Interval
 StrOptions: Any = _param_validation.StrOptions
 validate_params: Any = _param_validation.validate_params
 _check_feature_names_in: Any = validation._check_feature_names_in
-_fit_context: Any = base._fit_context
 _num_samples: Any = validation._num_samples
 _safe_split: Any = metaestimators._safe_split
 get_active_backend: Any = parallel.get_active_backend
