@@ -66,6 +66,7 @@ class EncoderInputs(nn.Module):
         }.items():
             index = torch.tensor(columns, dtype=torch.long)
             self.register_buffer(name, index, persistent=False)
+        self.scaled_columns = scaled  # as numbers, which torch's exporter can follow
         # Measured, not learned; parameters, so that a stack has each model's own.
         self.measured = nn.ParameterDict()
         if scaled:
@@ -121,8 +122,8 @@ class EncoderInputs(nn.Module):
         return torch.cat(parts, -1)
 
     def _features(self, x: Tensor) -> Tensor:
-        columns = self.scaled.tolist()
-        return torch.stack([self.likelihoods[j].features(x[..., j]) for j in columns], -1)
+        found = [self.likelihoods[j].features(x[..., j]) for j in self.scaled_columns]
+        return torch.stack(found, -1)
 
     def _indicators(self, x: Tensor) -> Tensor:
         """1 where a cell is the level, ``(..., n_indicators)``."""

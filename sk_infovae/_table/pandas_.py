@@ -195,7 +195,7 @@ def from_integers(
         ticks = pa.array(values.astype(np.int32 if unit == "D" else np.int64), mask=holes)
         return pd.Series(pd.arrays.ArrowExtensionArray(ticks.cast(like.dtype.pyarrow_dtype)))
     times = values.view(f"{'timedelta64' if time_type == 'duration' else 'datetime64'}[{unit}]")
-    series = pd.Series(np.where(holes, times.dtype.type("NaT"), times))
+    series = pd.Series(np.where(holes, np.array("NaT", times.dtype), times))
     return (
         series.dt.tz_localize("UTC").dt.tz_convert(like.dtype.tz)
         if time_type == "zoned"
