@@ -5,8 +5,10 @@ from os import PathLike
 from typing import Any, BinaryIO, Self
 
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from sk_infovae._files.model import load_model, pack_fit, save_model, unpack_fit
+from sk_infovae._files.onnx_ import export_onnx
 from sk_infovae._training.fitting import FITTED
 
 
@@ -65,6 +67,32 @@ class Persistent(BaseEstimator):
             in ``trusted``.
         """
         return load_model(cls, file, trusted)
+
+    def export_onnx(self, file: str | PathLike[str] | BinaryIO, method: str = "transform") -> None:
+        """Write the embedding, or the way back, as an ONNX graph that runs without this package.
+
+        Of an array the graph takes one tensor ``X``, of a DataFrame one of shape (n_rows, 1) for
+        each column, by its name: numbers as double with NaN for missing ones, booleans as bool,
+        strings as string. A string that fit did not see counts as missing, whatever
+        ``handle_unknown`` says. It gives ``code``; the way back takes ``code`` and gives ``X``, or
+        the columns. Columns of free text stand on neither side.
+
+        Parameters
+        ----------
+        file : str, Path or binary file object
+            Where to write.
+        method : {"transform", "inverse_transform"}, default="transform"
+            What the graph does.
+
+        Raises
+        ------
+        ImportError
+            Where onnx or onnxscript are missing.
+        ValueError
+            For columns that ONNX can't say: times, integers beyond 2^53.
+        """
+        check_is_fitted(self)
+        export_onnx(self, file, method)
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters as they are; what fit left as the bytes of a file."""

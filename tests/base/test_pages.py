@@ -22,5 +22,7 @@ def test_what_a_page_names_is_there(page):
     text = page.read_text(encoding="utf-8")
     tests = set(re.findall(r"`((?:test|check)_\w+)`", text))
     assert not [name for name in tests if f"def {name}(" not in SOURCES]
-    paths = set(re.findall(r"(?<!\w)((?:tests|benchmarks|examples|sk_infovae|\.ci)/[\w./]*\w)", text))
+    paths = set(
+        re.findall(r"(?<!\w)((?:tests|benchmarks|examples|sk_infovae|\.ci)/[\w./]*\w)", text)
+    )
     assert not [path for path in paths - WALK if not (ROOT / path).exists()]

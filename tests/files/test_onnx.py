@@ -1,0 +1,194 @@
+"""Graphs of ONNX give what the estimator gives, without it."""
+
+import io
+import sys
+
+import numpy as np
+import own_parts
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+from sk_infovae import InfoVAETransformer
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6), reason="needs torch 2.6"
+)
+
+TYPES = {"tensor(double)": np.float64, "tensor(float)": np.float32, "tensor(bool)": np.bool_}
+
+
+def small(**params):
+    defaults = {"hidden_layer_sizes": (6, 5), "max_epochs": 2, "n_importance_samples": 4}
+    return InfoVAETransformer(**(defaults | {"random_state": 0} | params))
+
+
+def session(vae, method="transform"):
+    file = io.BytesIO()
+    vae.export_onnx(file, method)
+    return onnxruntime.InferenceSession(file.getvalue())
+
+
+def column(X, name, kind):
+    """A column as ONNX takes it: NaN, or a string that is no level, for a missing cell."""
+    values = X[name].to_pandas() if isinstance(X, pl.DataFrame) else X[name]
+    if kind in TYPES:
+        return values.to_numpy(TYPES[kind])[:, None]
+    return values.astype(object).where(values.notna(), "\0missing").to_numpy(object)[:, None]
+
+
+def embedded(run, X):
+    if not isinstance(X, pd.DataFrame | pl.DataFrame):
+        X = X.toarray() if sparse.issparse(X) else X
+        (only,) = run.get_inputs()
+        return run.run(None, {only.name: X.astype(TYPES[only.type])})[0]
+    feed = {one.name: column(X, one.name, one.type) for one in run.get_inputs()}
+    return run.run(None, feed)[0]
+
+
+def agrees(vae, X):
+    """Both ways, to 1e-5 of what moves; levels and integers exactly."""
+    Z = np.asarray(vae.transform(X))
+    found = embedded(session(vae), X)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, Z, rtol=1e-5, atol=1e-5)
+    back, run = vae.inverse_transform(Z), session(vae, "inverse_transform")
+    tables = run.run(None, {"code": Z})
+    if isinstance(back, np.ndarray):
+        assert tables[0].dtype == back.dtype
+        np.testing.assert_allclose(tables[0], back, rtol=1e-4, atol=1e-5)
+        return
+    names = [one.name for one in run.get_outputs()]
+    assert names == [str(name) for name in back.columns]
+    for name, table in zip(names, tables, strict=True):
+        expected = back[name].to_numpy()
+        if table.dtype in (object, bool, np.int64):
+            np.testing.assert_array_equal(table[:, 0], expected.astype(table.dtype))
+        else:
+            np.testing.assert_allclose(table[:, 0], expected.astype(float), rtol=1e-4, atol=1e-5)
+
+
+def mixed(n_rows=60, seed=0):
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"height": 100 + 7 * rng.normal(size=n_rows), "far": rng.normal(size=n_rows)})
+    X.loc[3, "far"] = 1e6
+    X.loc[::7, "height"] = np.nan
+    X["rooms"] = rng.poisson(3, n_rows)
+    X["owned"] = rng.random(n_rows) < 0.4
+    X["town"] = rng.choice(["Oslo", "Rome", "", "\u00c5re"], n_rows)
+    X["grade"] = pd.Categorical(rng.choice(["a", "b"], n_rows), ["b", "a", "unseen"], ordered=True)
+    X.loc[::5, "grade"] = None
+    X["zip"] = pd.Categorical(rng.choice([1100, 2200, 3300], n_rows))
+    return X
+
+
+def numbers(n_rows=40):
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(n_rows, 2)) @ rng.normal(size=(2, 4)) + rng.normal(size=(n_rows, 4))
+
+
+def holed(X):
+    X = X.copy()
+    X[::6, 1] = np.nan
+    return X
+
+
+TABLES = {
+    "array": lambda: numbers(),
+    "float32 with holes": lambda: holed(numbers()).astype(np.float32),
+    "csr": lambda: sparse.csr_matrix(numbers()),
+    "pandas": lambda: mixed(),
+    "polars": lambda: pl.from_pandas(mixed()),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table(table):
+    X = TABLES[table]()
+    agrees(small(n_components=3).fit(X), X)
+
+
+COUNTS = {0: "poisson", 1: "negative_binomial", 2: "lognormal", 3: "student_t"}
+CASES = {
+    "counts and tails": ({"likelihood": COUNTS}, lambda: np.floor(np.abs(numbers())) + 1),
+    "ordinal levels in an array": (
+        {"categorical_features": [0, 2], "likelihood": {0: "ordinal"}},
+        lambda: numbers().round() / 2,
+    ),
+    "grey values": ({"likelihood": "bernoulli"}, lambda: np.clip(numbers(), 0, 1)),
+    "many levels": (
+        {"categorical_features": [0]},
+        lambda: np.column_stack([np.arange(160) % 80, np.arange(160.0)]),
+    ),
+    "linear": ({"hidden_layer_sizes": ()}, numbers),
+    "networks of one's own": (
+        {"encoder": own_parts.encoder, "decoder": own_parts.decoder},
+        numbers,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_part(case):
+    params, make = CASES[case]
+    X = make()
+    agrees(small(**params).fit(X), X)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["silu", "relu", "gelu", "elu", "tanh", "softplus"])
+@pytest.mark.parametrize("seed", range(5))
+def test_random_tables(activation, seed):
+    X = mixed(40 + 7 * seed, seed)
+    likelihood = {"rooms": ["poisson", "gaussian", "ordinal"][seed % 3]}
+    agrees(small(activation=activation, likelihood=likelihood, random_state=seed).fit(X), X)
+
+
+def test_new_rows_unseen_strings_and_cells_far_out():
+    vae, new = small().fit(mixed()), mixed(20, seed=9)
+    new.loc[0, "town"] = "Paris"
+    new.loc[1, "height"] = -1e300
+    new.loc[2, "rooms"] = 10**9
+    np.testing.assert_allclose(
+        embedded(session(vae), new), vae.transform(new), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_columns_with_the_names_of_the_graph_and_free_text():
+    X = pd.DataFrame(numbers(), columns=["code", "cells", "val_0", "linear"])
+    X["text"] = [f"note {k}" for k in range(len(X))]
+    with pytest.warns(UserWarning, match="free text"):
+        vae = small().fit(X)
+    run = session(vae)
+    assert [one.name for one in run.get_inputs()] == ["code", "cells", "val_0", "linear"]
+    np.testing.assert_allclose(embedded(run, X), vae.transform(X), rtol=1e-5, atol=1e-5)
+
+
+def test_what_can_not_be_said_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    times = pd.DataFrame({"when": pd.date_range("2020", periods=20), "x": np.arange(20.0)})
+    with pytest.raises(ValueError, match="column 'when' is of kind 'time'"):
+        small().fit(times).export_onnx(path)
+    vae = small().fit(numbers())
+    with pytest.raises(ValueError, match="method must be one of"):
+        vae.export_onnx(path, "predict")
+    with pytest.raises(NotFittedError):
+        small().export_onnx(path)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r"sk-infovae\[onnx\]"):
+        vae.export_onnx(path)
+    assert not path.exists()
+
+
+def test_the_estimator_is_as_it_was():
+    X = numbers()
+    vae = small(device="cpu").fit(X)
+    before, state = vae.transform(X), torch.get_rng_state()
+    session(vae)
+    np.testing.assert_array_equal(vae.transform(X), before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not vae.module_.training
