@@ -33,6 +33,8 @@ def same_schema(back, schema, X):
 @pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("levels", [False, True])
 def test_every_column(name, levels):
+    if levels and "arrow duration" in name and pd.__version__ < "3":
+        pytest.skip("pandas 2 takes each level of arrow's durations to nanoseconds, or fails")
     X = frame_of(COLUMNS[name])
     spec = ColumnSpec(categorical_features=["x"] if levels else "from_dtype")
     schema, _ = read_schema(X, None, spec)
