@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_infovae._table.codecs import ColumnCodec, LevelCodec, TickCodec
+from sk_infovae._table.kinds import within
 
 TOLERANCE = 1e-9
 """A float that comes back nearer than this part of itself needs no remainder."""
@@ -87,18 +88,23 @@ class Scaled:
     @property
     def _rest_scale(self) -> float:
         """What a remainder is divided by, so that it weighs what it means: exact, a power of 2."""
-        return float(2.0 ** np.rint(np.log2(self.scale * self._per_unit)))
+        return float(2.0 ** min(1023, np.rint(np.log2(self.scale * self._per_unit))))
 
     @property
     def _per_unit(self) -> int:
         return self.column.per_unit if isinstance(self.column, TickCodec) else 1
 
     def _scale(self, cells: Matrix) -> Matrix:
-        return (cells - self.centre) / self.scale
+        with np.errstate(over="ignore"):
+            x = (cells - self.centre) / self.scale
+        # The difference of two of the largest numbers is none; that of their halves is.
+        far = (cells / 2 - self.centre / 2) / (self.scale / 2) if np.isinf(x).any() else x
+        return np.where(np.isinf(x), far, x)
 
     def _unscale(self, x: Matrix) -> Matrix:
         """Cells; those within rounding of the grid on the grid."""
-        cells = x * self.scale + self.centre
+        with np.errstate(over="ignore"):
+            cells = within(x * self.scale + self.centre, np.float64)
         if not self.grid:
             return cells
         with np.errstate(over="ignore", invalid="ignore"):
