@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_infovae._table.codecs import ColumnCodec, LevelCodec, TickCodec
-from sk_infovae._table.kinds import within
+from sk_infovae._table.kinds import scaled, scaled_by_halves, unscaled
 
 TOLERANCE = 1e-9
 """A float that comes back nearer than this part of itself needs no remainder."""
@@ -95,16 +95,14 @@ class Scaled:
         return self.column.per_unit if isinstance(self.column, TickCodec) else 1
 
     def _scale(self, cells: Matrix) -> Matrix:
-        with np.errstate(over="ignore"):
-            x = (cells - self.centre) / self.scale
-        # The difference of two of the largest numbers is none; that of their halves is.
-        far = (cells / 2 - self.centre / 2) / (self.scale / 2) if np.isinf(x).any() else x
-        return np.where(np.isinf(x), far, x)
+        x = scaled(cells, self.centre, self.scale)
+        if not np.isinf(x).any():
+            return x
+        return np.where(np.isinf(x), scaled_by_halves(cells, self.centre, self.scale), x)
 
     def _unscale(self, x: Matrix) -> Matrix:
         """Cells; those within rounding of the grid on the grid."""
-        with np.errstate(over="ignore"):
-            cells = within(x * self.scale + self.centre, np.float64)
+        cells = unscaled(x, self.centre, self.scale)
         if not self.grid:
             return cells
         with np.errstate(over="ignore", invalid="ignore"):

@@ -48,10 +48,39 @@ def largest(dtype: Any) -> float:
     return float(np.finfo(dtype).max)
 
 
+def scaled(cells: NDArray[Any], centre: Any, scale: Any) -> NDArray[np.float64]:
+    """``(cells - centre) / scale``; infinite where the difference is too large for a number."""
+    with np.errstate(over="ignore"):
+        x = np.subtract(cells, centre, dtype=np.float64)
+        x /= scale
+    return x
+
+
+def scaled_by_halves(cells: NDArray[Any], centre: Any, scale: Any) -> NDArray[np.float64]:
+    """The same, finite: the halves of two of the largest numbers have a difference."""
+    return (cells / 2 - centre / 2) / (scale / 2)
+
+
+def unscaled(x: NDArray[np.float64], centre: Any, scale: Any) -> NDArray[np.float64]:
+    """``x scale + centre``; by halves where a product is too large for a number."""
+    with np.errstate(over="ignore"):
+        cells = x * scale + centre
+        if is_finite(cells):
+            return cells
+        cells = 2 * (x * (scale / 2) + centre / 2)
+    return cells.clip(-largest(float), largest(float))
+
+
 def within(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Numbers in another dtype; the largest of it where they are larger."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore"):
         cast = values.astype(dtype, copy=False)
-        if np.isfinite(cast.sum()):
-            return cast
-    return values.clip(-largest(dtype), largest(dtype)).astype(dtype, copy=False)
+    if cast is values or is_finite(cast):
+        return cast
+    return values.clip(-largest(dtype), largest(dtype)).astype(dtype)
+
+
+def is_finite(x: NDArray[Any]) -> bool:
+    """A quick look by the sum, which no NaN and nothing infinite leaves finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(x.sum()))

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from sk_infovae._table.kinds import within
+from sk_infovae._table.kinds import scaled, scaled_by_halves, unscaled
 
 BLOCK_CELLS = 2**21
 """Cells handled at a time, so that no pass over X holds a second copy of it."""
@@ -134,12 +134,11 @@ class Standardizer:
             True where a cell was observed; None where all were.
         """
         X = X.toarray() if sparse.issparse(X) else X
-        with np.errstate(over="ignore"):
-            x = np.subtract(X, self.centre, dtype=np.float64)
-            x /= self.scale
-        observed = None
+        x, observed = scaled(X, self.centre, self.scale), None
         if not is_plain(x):
             missing = np.isnan(x)
+            if np.isinf(x).any():
+                x = np.where(np.isinf(x), scaled_by_halves(X, self.centre, self.scale), x)
             if missing.any():
                 x, observed = np.where(missing, self.fill, x), np.ascontiguousarray(~missing)
             if not is_plain(x):
@@ -157,9 +156,7 @@ class Standardizer:
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Turn the model's units back into those of X, float64 and finite."""
-        with np.errstate(over="ignore"):
-            values = np.asarray(x, dtype=np.float64) * self.scale + self.centre
-        return within(values, values.dtype)
+        return unscaled(np.asarray(x, dtype=np.float64), self.centre, self.scale)
 
     def reach(self, columns: NDArray[np.bool_]) -> float:
         """Largest distance from the centre in these columns, in the model's units."""
