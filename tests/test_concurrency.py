@@ -104,6 +104,27 @@ def test_a_fit_in_a_fork():
     process.join(60)
 
 
+def answers_in_a_fork(pipe, vae, X):
+    signal.alarm(60)
+    thread = threading.Thread(target=vae.transform, args=(X,))
+    thread.start()
+    thread.join()
+    pipe.send(vae.transform(X))
+
+
+def test_a_thread_of_a_fork_and_then_the_fork_itself():
+    X = wide()
+    vae = small().fit(X)
+    Z = vae.transform(X)
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=answers_in_a_fork, args=(theirs, vae, X))
+    process.start()
+    assert ours.poll(60)
+    np.testing.assert_array_equal(ours.recv(), Z)
+    process.join(60)
+
+
 def fitted(seed):
     """A fit, small or large, and how many threads there are after it."""
     X = frame(120) if seed % 2 else wide()

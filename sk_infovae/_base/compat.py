@@ -31,7 +31,8 @@ PRIVATE_APIS = {
     "model_selection.candidates",
     "sklearn.base:ClassNamePrefixFeaturesOutMixin._n_features_out": "estimator preprocessing",
     "sklearn.callback:CallbackSupportMixin._init_callback_context": "estimator",
-    "sklearn.callback:CallbackSupportMixin._skl_callbacks": "model_selection.candidates",
+    "sklearn.callback:CallbackSupportMixin._skl_callbacks": "model_selection.candidates "
+    "_training.taking_up",
     "sklearn.model_selection:GridSearchCV._get_routed_params_for_fit": "model_selection.search",
     "sklearn.model_selection:GridSearchCV._run_search": "model_selection.search",
     "sklearn.model_selection:RandomizedSearchCV._run_search": "model_selection.search",

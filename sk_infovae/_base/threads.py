@@ -1,13 +1,15 @@
 """How many threads torch takes: for one thread of Python, and in a process that was forked."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-_is_forked = False
+_survivor: int | None = None
+"""The thread that goes on in a process that was forked, until it takes one thread of torch's."""
 
 
 @contextmanager
@@ -27,15 +29,15 @@ def mind_a_fork() -> None:
 
     As torch's DataLoader does in its workers.
     """
-    global _is_forked
-    if _is_forked:
+    global _survivor
+    if _survivor == threading.get_ident():
         torch.set_num_threads(1)
-        _is_forked = False
+        _survivor = None
 
 
 def _note_a_fork() -> None:
-    global _is_forked
-    _is_forked = True
+    global _survivor
+    _survivor = threading.get_ident()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

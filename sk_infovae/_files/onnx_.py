@@ -20,6 +20,7 @@ from sk_infovae._base import files
 from sk_infovae._model.layout import TableLayout
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.codecs import ColumnCodec, LevelCodec, NumberCodec
+from sk_infovae._table.kinds import largest
 from sk_infovae._table.standardizer import FARTHEST
 
 NEEDS = (
@@ -28,6 +29,9 @@ NEEDS = (
 )
 
 METHODS = ("transform", "inverse_transform")
+
+NO_LEVEL = "\0"
+"""Stands in the table of a column that was missing altogether."""
 
 MOST_INT = 2.0**53
 """Integers of ONNX are exact up to here."""
@@ -39,9 +43,15 @@ class Embedding(nn.Module):
     def __init__(self, module: VAE, layout: TableLayout):
         super().__init__()
         self.module = module
-        self.centre, self.scale, self.fill = (
-            torch.from_numpy(getattr(layout.standardizer, name).copy())
-            for name in ("centre", "scale", "fill")
+        standardizer = layout.standardizer
+        self.centre, self.scale, self.fill, self.far = map(
+            torch.from_numpy,
+            (
+                standardizer.centre.copy(),
+                standardizer.scale.copy(),
+                standardizer.fill.copy(),
+                np.where(standardizer.standardised, FARTHEST, largest(np.float32)),
+            ),
         )
         # Of levels that are numbers: the cells hold these, not their codes.
         self.numeric = _numeric_levels(layout)
@@ -56,7 +66,7 @@ class Embedding(nn.Module):
         cells = torch.stack(columns, -1) if self.numeric else cells
         x = (cells - self.centre) / self.scale
         missing = torch.isnan(x)
-        x = torch.where(missing, self.fill, x).clamp(-FARTHEST, FARTHEST)
+        x = torch.where(missing, self.fill, x).clamp(-self.far, self.far)
         return self.module.encode(x.float(), ~missing).mean
 
 
@@ -83,7 +93,9 @@ class Decoding(nn.Module):
         cells = (x.double() * self.scale + self.centre).unbind(-1)
         columns = [self._column(j, cell) for j, cell in enumerate(cells)]
         if self.dtype is not None:
-            return torch.stack(columns, -1).to(self.dtype)
+            most = torch.finfo(self.dtype).max
+            table = torch.stack([column.double() for column in columns], -1)
+            return table.clamp(-most, most).to(self.dtype)
         return tuple(column[:, None] for column in columns)
 
     def _column(self, j: int, cells: Tensor) -> Tensor:
@@ -92,9 +104,9 @@ class Decoding(nn.Module):
             codes = cells.round().clamp(0, max(0, len(column.levels) - 1)).long()
             return self.numeric[j][codes] if j in self.numeric else codes
         assert isinstance(column, NumberCodec)
-        if column.kind == "bool" and self.dtype is None:
+        if column.kind == "bool":
             return cells > 0.5
-        if column.kind == "int" and self.dtype is None:
+        if column.kind == "int":
             low, high = max(column.low, -MOST_INT), min(column.high, MOST_INT)
             return cells.round().clamp(low, high).long()
         return cells.clamp(column.low, column.high)
@@ -128,7 +140,8 @@ def export_onnx(estimator: Any, file: Any, method: str) -> None:
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
-    _rename_inside(model.graph)
+    names = [str(column.name) for column in layout.schema.columns]
+    _rename_inside(model.graph, names)
     model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 2))
     (_columns_in if method == "transform" else _columns_out)(model.graph, layout)
     onnx.checker.check_model(model)
@@ -162,10 +175,14 @@ def _kind(column: ColumnCodec) -> str:
     if not len(column.levels):
         return "string"
     kind = column.library.value_kind(column.levels)
+    if kind in ("int", "float") and np.abs(np.asarray(column.levels, dtype=float)).max() > MOST_INT:
+        return ""
     return {"string": "string", "int": "number", "float": "number", "bool": "number"}.get(kind, "")
 
 
 def _check_columns(layout: TableLayout) -> None:
+    if _is_frame(layout) and "" in [str(column.name) for column in layout.schema.columns]:
+        raise ValueError("ONNX needs columns that have a name, got ''. Rename it before fit.")
     for column in layout.schema.columns:
         if not _kind(column):
             raise ValueError(
@@ -184,13 +201,29 @@ def _numeric_levels(layout: TableLayout) -> dict[int, Tensor]:
     }
 
 
-def _rename_inside(graph: Any) -> None:
-    """Keep the names of columns free: those of torch's graph begin with "net/"."""
+def _rename_inside(graph: Any, names: list[str]) -> None:
+    """Keep the names of columns free: those of torch's graph begin with what none of them does."""
+    prefix = _prefix(names)
     for node in graph.node:
-        node.input[:] = [name and f"net/{name}" for name in node.input]
-        node.output[:] = [name and f"net/{name}" for name in node.output]
+        node.input[:] = [name and prefix + name for name in node.input]
+        node.output[:] = [name and prefix + name for name in node.output]
     for one in (*graph.initializer, *graph.value_info, *graph.input, *graph.output):
-        one.name = f"net/{one.name}"
+        one.name = prefix + one.name
+
+
+def _prefix(names: list[str]) -> str:
+    prefix = "net/"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    return prefix
+
+
+def _code(names: list[str]) -> str:
+    """What the codes are called: "code", or more where a column is called so."""
+    name = "code"
+    while name in names:
+        name += "_"
+    return name
 
 
 def _columns_in(graph: Any, layout: TableLayout) -> None:
@@ -208,20 +241,23 @@ def _columns_in(graph: Any, layout: TableLayout) -> None:
         width = len(layout.schema.columns)
         graph.input.append(helper.make_tensor_value_info("X", own, ["n_rows", width]))
         nodes.append(helper.make_node("Cast", ["X"], [cells], to=TensorProto.DOUBLE))
-    for column in layout.schema.columns if _is_frame(layout) else []:
-        name, kind = str(column.name), _kind(column)
+    names = [str(column.name) for column in layout.schema.columns] if _is_frame(layout) else []
+    prefix = f"{_prefix(names)}column/"
+    for j, name in enumerate(names):
+        column = layout.schema.columns[j]
+        kind = _kind(column)
+        if kind == "bool" and layout.standardizer.has_holes[j]:
+            kind = "number"  # a boolean of ONNX can't be missing
         graph.input.append(helper.make_tensor_value_info(name, types[kind], ["n_rows", 1]))
         source = name
         if kind == "string":
-            source = f"codes/{name}"
+            source = f"{prefix}{j}/code"
             nodes.append(_table(name, source, _strings(column), to_codes=True))
-        parts.append(f"cells/{name}")
+        parts.append(f"{prefix}{j}")
         nodes.append(helper.make_node("Cast", [source], parts[-1:], to=TensorProto.DOUBLE))
     if parts:
         nodes.append(helper.make_node("Concat", parts, [cells], axis=1))
-    code = "code"
-    while code in [one.name for one in graph.input]:
-        code += "_"
+    code = _code(names)
     nodes += [*graph.node, helper.make_node("Identity", [graph.output[0].name], [code])]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -232,9 +268,9 @@ def _columns_out(graph: Any, layout: TableLayout) -> None:
     """Put the table's columns behind the graph."""
     from onnx import TensorProto, helper
 
-    graph.node.insert(0, helper.make_node("Identity", ["code"], [graph.input[0].name]))
-    graph.input[0].name = "code"
     names = [str(one.name) for one in layout.schema.columns] if _is_frame(layout) else ["X"]
+    graph.node.insert(0, helper.make_node("Identity", [_code(names)], [graph.input[0].name]))
+    graph.input[0].name = _code(names)
     columns = layout.schema.columns if _is_frame(layout) else [None]
     for one, name, column in zip(graph.output, names, columns, strict=True):
         if column is not None and _kind(column) == "string":
@@ -247,7 +283,7 @@ def _columns_out(graph: Any, layout: TableLayout) -> None:
 
 def _strings(column: ColumnCodec) -> list[str]:
     assert isinstance(column, LevelCodec)
-    return [str(level) for level in column.levels] or [""]
+    return [str(level) for level in column.levels] or [NO_LEVEL]
 
 
 def _table(source: str, target: str, strings: list[str], *, to_codes: bool) -> Any:
@@ -256,7 +292,8 @@ def _table(source: str, target: str, strings: list[str], *, to_codes: bool) -> A
 
     places = range(len(strings))
     if to_codes:
-        how = {"values_floats": [float(k) for k in places], "default_float": float("nan")}
+        codes = [float(k) for k in places] if strings != [NO_LEVEL] else [float("nan")]
+        how = {"values_floats": codes, "default_float": float("nan")}
         return helper.make_node(
             "LabelEncoder", [source], [target], domain="ai.onnx.ml", keys_strings=strings, **how
         )

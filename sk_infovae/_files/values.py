@@ -123,7 +123,18 @@ class Writer:
                 "numbers, strings, arrays, our own likelihoods and divergences, and what has its "
                 "whole state in get_params. Pickle the model instead."
             )
+        self._check_readable(written, where, value)
         return written
+
+    def _check_readable(self, written: Any, where: str, value: Any) -> None:
+        """Refuse what could not be read again: an index with holidays in its frequency, say."""
+        try:
+            Reader((), self.arrays, self.known, carried=self.carried or ()).read(written)
+        except Exception as error:
+            raise ModelFileError(
+                f"A file can't hold {where}, {value!r}: it could not be read again ({error}). "
+                "Convert it first, or pickle the model."
+            ) from error
 
     def _record(self, value: Any, where: str) -> Any:
         names = [field.name for field in fields(value)]

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from sk_infovae._table.kinds import scaled, scaled_by_halves, unscaled
+from sk_infovae._table.kinds import largest, scaled, scaled_by_halves, unscaled
 
 BLOCK_CELLS = 2**21
 """Cells handled at a time, so that no pass over X holds a second copy of it."""
@@ -96,14 +96,14 @@ class Standardizer:
             low, high = min_max_axis(X, axis=0, ignore_nan=True)
             holes = np.zeros(X.shape[1], dtype=bool)
             holes[X.indices[np.isnan(X.data)]] = True
-            unit = _unit(low, high)
+            unit = _unit(low, high, fences)
             X.data = np.clip(X.data, *(fence[X.indices] for fence in fences)) / unit[X.indices]
             mean, variance = mean_variance_axis(X, axis=0)
             scale = np.sqrt(variance)
             # As in StandardScaler: a variance within rounding of 0 is a constant column.
             rounding = X.shape[0] * np.finfo(np.float64).eps
             constant = variance <= rounding * variance + (rounding * mean) ** 2
-            scale[constant] = 1.0
+            scale[constant] = 1.0 / unit[constant]
             mean, scale = mean * unit, scale * unit
         else:
             mean, scale, low, high, holes = _measure_dense(X, *fences)
@@ -129,7 +129,7 @@ class Standardizer:
         Returns
         -------
         x : ndarray of shape (n_rows, n_columns)
-            Of the given dtype, finite everywhere, no further than `FARTHEST` from 0.
+            Of the given dtype, finite everywhere; where standardised within `FARTHEST`.
         mask : ndarray of bool or None
             True where a cell was observed; None where all were.
         """
@@ -142,7 +142,8 @@ class Standardizer:
             if missing.any():
                 x, observed = np.where(missing, self.fill, x), np.ascontiguousarray(~missing)
             if not is_plain(x):
-                x = x.clip(-FARTHEST, FARTHEST)
+                far = np.where(self.standardised, FARTHEST, largest(dtype))
+                x = x.clip(-far, far)
         return x.astype(dtype, order="C", copy=False), observed
 
     def encode_for_training(
@@ -177,8 +178,13 @@ def is_plain(x: NDArray[np.float64]) -> bool:
         return bool(flat @ flat < FARTHEST**2)
 
 
-def _unit(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A power of 2, in which a column's numbers can be squared; 1 for most."""
+def _unit(
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    fences: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """A power of 2, in which a column's numbers within its fence can be squared; 1 for most."""
+    low, high = np.fmax(low, fences[0]), np.fmin(high, fences[1])
     most = np.nan_to_num(np.fmax(np.abs(low), np.abs(high)))
     odd = (most > NOTHING) & ((most < SQUARABLE[0]) | (most > SQUARABLE[1]))
     return np.where(odd, np.exp2(np.frexp(most)[1] - 1.0), 1.0)
@@ -199,12 +205,14 @@ def _measure_dense(
             low, high = np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0)
         if (low < lowest[columns]).any() or (high > highest[columns]).any():
             block = block.clip(lowest[columns], highest[columns])
-        unit = _unit(low, high)
+        unit = _unit(low, high, (lowest[columns], highest[columns]))
         if (unit != 1).any():
             block = block / unit
         with np.errstate(invalid="ignore"):
             scaler = StandardScaler().fit(block)
-        parts.append((scaler.mean_ * unit, scaler.scale_ * unit, low, high, holes))
+        constant = scaler.scale_ != np.sqrt(scaler.var_)
+        scale = np.where(constant, 1.0, scaler.scale_ * unit)
+        parts.append((scaler.mean_ * unit, scale, low, high, holes))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 

@@ -12,6 +12,7 @@ from skorch.callbacks import Callback, LRScheduler
 
 from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.compat import default_generator
+from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.hooks import load_optimizer_state, optimizer_state
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import callbacks_of, can_clip
@@ -23,6 +24,12 @@ SHARE = 20
 
 RESUMABLE = ("optimizer", "callbacks", "compile")
 """Keys of net_params, or what comes before a double underscore, that leave nothing behind."""
+
+LOADING = (
+    "batch_size", "shuffle", "drop_last", "num_workers", "pin_memory", "prefetch_factor",
+    "persistent_workers", "multiprocessing_context", "timeout",
+)  # fmt: skip
+"""Arguments of a loader that do the same."""
 
 WHAT_CAN_BE_KEPT = (
     "memory can't keep {0}: of callbacks only LRScheduler and GradientNormClipping, of loaders "
@@ -110,7 +117,10 @@ def put_back(net: InfoVAENet, kept: dict[str, Any]) -> None:
     """Put a net, fresh but for its place on a device, where `kept_of` found another."""
     (member,) = net.members_
     net.load_weights(kept["weights"])
-    load_optimizer_state(net, kept["moments"])
+    if isinstance(net.optimizer_, FlatAdam):
+        load_optimizer_state(net, kept["moments"])
+    else:
+        net.optimizer_.load_state_dict({**net.optimizer_.state_dict(), "state": kept["moments"]})
     for schedule, state in zip(_schedules(net), kept["schedules"], strict=True):
         schedule.lr_scheduler_.load_state_dict(state)
     for group, settings in zip(net.optimizer_.param_groups, kept["settings"], strict=True):
@@ -140,20 +150,24 @@ def open_memory(estimator: Any) -> Checkpoints | None:
             "memory needs a random_state: with None each fit is another one, and none could be "
             "taken up. Set random_state=0, say."
         )
+    if getattr(estimator, "_skl_callbacks", None):
+        raise ValueError(
+            "memory and callbacks of scikit-learn don't go together: these may stop a training, "
+            "and would not be told of the epochs before. Set memory=None, or set_callbacks()."
+        )
     check_can_be_kept(estimator.net_params or {})
     return Checkpoints(estimator.memory, "fit")
 
 
 def key_of(training: Training, previous: InfoVAENet | None) -> str:
     """A fingerprint of all that a training begins with."""
-    begins = training.module.state_dict() if previous is None else previous.weights()
+    weights = dict(training.module.state_dict() if previous is None else previous.weights())
     moments = {} if previous is None else optimizer_state(previous)
     sets = [rows.content for rows in (training.rows, training.valid) if rows is not None]
     plan = replace(training.plan.comparable, device=training.plan.device)
+    begins = plan, training.architecture, repr(training.module), training.seed
     try:
-        return joblib.hash(
-            (plan, training.architecture, training.seed, *to_numpy((dict(begins), moments)), sets)
-        )
+        return joblib.hash((*begins, to_numpy((weights, moments)), sets))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"memory needs parts of your own that pickle can name, got one that it can't: {error}. "
@@ -175,8 +189,8 @@ def check_can_be_kept(net_params: Mapping[str, Any]) -> None:
             raise ValueError(WHAT_CAN_BE_KEPT.format(f"the callback {one!r}"))
     for key, value in net_params.items():
         first, _, rest = key.partition("__")
-        loads = first in ("iterator_train", "iterator_valid")
-        if first not in RESUMABLE and not (loads and rest and "sampler" not in rest):
+        loads = first in ("iterator_train", "iterator_valid") and rest in LOADING
+        if first not in RESUMABLE and not loads:
             raise ValueError(WHAT_CAN_BE_KEPT.format(f"{key}={value!r}"))
 
 

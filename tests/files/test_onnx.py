@@ -159,13 +159,48 @@ def test_new_rows_unseen_strings_and_cells_far_out():
 
 
 def test_columns_with_the_names_of_the_graph_and_free_text():
-    X = pd.DataFrame(numbers(), columns=["code", "cells", "val_0", "linear"])
+    names = ["code", "net/cells", "_net/column/0", "code_"]
+    X = pd.DataFrame(numbers(), columns=names)
+    X["net/code"] = np.where(X["code"] > 0, "u", "v")
     X["text"] = [f"note {k}" for k in range(len(X))]
     with pytest.warns(UserWarning, match="free text"):
         vae = small().fit(X)
     run = session(vae)
-    assert [one.name for one in run.get_inputs()] == ["code", "cells", "val_0", "linear"]
+    assert [one.name for one in run.get_inputs()] == [*names, "net/code"]
     np.testing.assert_allclose(embedded(run, X), vae.transform(X), rtol=1e-5, atol=1e-5)
+    back = session(vae, "inverse_transform")
+    assert [one.name for one in back.get_inputs()] == ["code__"]
+    assert [one.name for one in back.get_outputs()] == [*names, "net/code"]
+
+
+def test_booleans_with_holes_and_columns_without_a_cell():
+    X = mixed()[["height", "rooms"]].copy()
+    X["owned"] = pd.array(np.where(X["rooms"] > 3, True, False), "boolean")
+    X.loc[::4, "owned"] = pd.NA
+    X["nothing"] = pd.Series([None] * len(X), dtype="string")
+    vae = small().fit(X)
+    run = session(vae)
+    feed = {one.name: X[[one.name]].to_numpy(object) for one in run.get_inputs()}
+    feed["nothing"] = np.full((len(X), 1), "", dtype=object)
+    for name in ("height", "rooms", "owned"):
+        feed[name] = X[[name]].astype("Float64").to_numpy(float, na_value=np.nan)
+    np.testing.assert_allclose(run.run(None, feed)[0], vae.transform(X), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("X", [numbers() > 0, np.floor(10 * numbers()).astype(int)], ids=["b", "i"])
+def test_arrays_of_booleans_and_integers_come_back_as_the_estimator_gives_them(X):
+    vae = small().fit(X)
+    Z = vae.transform(X)
+    (found,) = session(vae, "inverse_transform").run(None, {"code": Z})
+    np.testing.assert_allclose(found, vae.inverse_transform(Z), rtol=1e-5, atol=1e-6)
+
+
+def test_what_comes_back_is_within_float32():
+    X = (np.random.default_rng(0).choice([-3.4e38, 0, 3.4e38], (40, 3))).astype(np.float32)
+    vae = small().fit(X)
+    Z = 100 * vae.transform(X)
+    (found,) = session(vae, "inverse_transform").run(None, {"code": Z})
+    np.testing.assert_allclose(found, vae.inverse_transform(Z), rtol=1e-4)
 
 
 def test_what_can_not_be_said_is_refused(tmp_path, monkeypatch):
@@ -173,6 +208,13 @@ def test_what_can_not_be_said_is_refused(tmp_path, monkeypatch):
     times = pd.DataFrame({"when": pd.date_range("2020", periods=20), "x": np.arange(20.0)})
     with pytest.raises(ValueError, match="column 'when' is of kind 'time'"):
         small().fit(times).export_onnx(path)
+    large = pd.DataFrame(numbers(), columns=list("abcd")).assign(
+        e=pd.Categorical(2**60 + np.arange(40) % 3)
+    )
+    with pytest.raises(ValueError, match="column 'e' is of kind 'category'"):
+        small().fit(large).export_onnx(path)
+    with pytest.raises(ValueError, match="have a name"):
+        small().fit(pd.DataFrame(numbers(), columns=["", "a", "b", "c"])).export_onnx(path)
     vae = small().fit(numbers())
     with pytest.raises(ValueError, match="method must be one of"):
         vae.export_onnx(path, "predict")

@@ -1,6 +1,7 @@
 """`save` and `load`: the same model, whatever it was made of and whatever was set since."""
 
 import copy
+import datetime
 import io
 import os
 import pickle
@@ -151,6 +152,28 @@ def test_a_pickle_carries_what_no_file_can_name():
         saved(vae)
     same(vae, pickle.loads(cloudpickle.dumps(vae)), X)
     same(vae, copy.deepcopy(vae), X)
+
+
+ODD_NAMES = {
+    "periods": pd.period_range("2020", periods=4, freq="M"),
+    "holidays": pd.date_range(
+        "2020-01-01", periods=4, freq=pd.offsets.CustomBusinessDay(holidays=["2020-01-02"])
+    ),
+    "a zone without a name": pd.date_range(
+        "2020", periods=4, tz=datetime.timezone(datetime.timedelta(hours=5), "MYTZ")
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_NAMES)
+def test_names_that_no_file_holds_are_carried_by_a_pickle(kind):
+    X = pd.DataFrame(table(), columns=ODD_NAMES[kind])
+    vae = small().fit(X)
+    twin = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(twin.transform(X), vae.transform(X))
+    pd.testing.assert_frame_equal(twin.impute(X), vae.impute(X))
+    with pytest.raises(ModelFileError, match="can't hold"):
+        saved(vae)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

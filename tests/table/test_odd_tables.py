@@ -175,3 +175,29 @@ def test_what_comes_back_is_within_its_dtype(dtype, library):
     back = np.asarray(vae.inverse_transform(100 * vae.transform(X)))
     assert back.dtype == dtype or not isinstance(X, pd.DataFrame | pl.DataFrame)
     assert np.isfinite(back).all()
+
+
+@pytest.mark.parametrize("far", [1e140, 1e200, 1e300])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_one_cell_however_far_does_not_rule_its_column(far, container):
+    """The unit in which a column is measured is that of the cells within its fence."""
+    rng = np.random.default_rng(0)
+    X = 5 + rng.normal(size=(300, 1)) + 0.1 * rng.normal(size=(300, 3))
+    X[0, 0] = far
+    vae = small(n_components=1, max_epochs=10).fit(container(X))
+    back = vae.inverse_transform(vae.transform(container(X)))
+    assert np.corrcoef(back[1:, 0], X[1:, 0])[0, 1] > 0.9
+    assert np.isfinite(vae.noise_variance_).all()
+    assert np.median(vae.score_samples(container(X))) > -10
+
+
+@pytest.mark.parametrize("exponent", [60, 105])
+def test_large_lognormal_numbers_are_not_cut_off(exponent):
+    X = np.exp(np.random.default_rng(0).normal(size=(60, 3)))
+    scores = [small(likelihood="lognormal").fit(T).score(T) for T in (X, X * 2.0**exponent)]
+    assert scores[1] + 3 * exponent * np.log(2) == pytest.approx(scores[0], abs=0.05)
+
+
+def test_a_constant_column_has_a_scale_of_1_in_any_unit():
+    X = np.column_stack([np.full(9, value) for value in (1e-200, 1.0, 1e200)] + [np.arange(9.0)])
+    np.testing.assert_array_equal(small().fit(X)._layout.standardizer.scale[:3], 1.0)

@@ -21,9 +21,11 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from sk_infovae import InfoVAETransformer
 from sk_infovae._base import files
+from sk_infovae._base.compat import ScoringMonitor
 from sk_infovae._training import taking_up
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.state import net_state
+from sk_infovae.callbacks import ScoreMonitor
 
 
 class Dropout(nn.Sequential):
@@ -62,6 +64,8 @@ CASES = {
     },
     "decoupled decay": own(torch.optim.AdamW, weight_decay=0.1),
     "dropout": {"encoder": Dropout},
+    "factored moments": own(torch.optim.Adafactor) if hasattr(torch.optim, "Adafactor") else {},
+    "line searches": {**own(torch.optim.LBFGS, max_iter=3), "lr": 1e-3},
 }
 TABLES = {"frame with holes": mixed, "csr": sparse.csr_matrix}
 
@@ -262,6 +266,10 @@ REFUSED = {
     "no seed": ({"random_state": None}, "memory needs a random_state"),
     "callback": ({"net_params": {"callbacks": [EarlyStopping()]}}, "can't keep the callback"),
     "sampler": ({"net_params": {"iterator_train__sampler": [0, 1]}}, "can't keep iterator_train__"),
+    "generator": (
+        {"net_params": {"iterator_train__generator": torch.Generator()}},
+        "can't keep iterator_train__generator",
+    ),
     "unnamed": ({"encoder": lambda n, k: nn.Linear(n, 2 * k)}, "that pickle can name"),
     "no path": ({"memory": 3}, "'memory' parameter"),
 }
@@ -273,6 +281,15 @@ def test_what_can_not_be_kept_is_refused(case, X, tmp_path, steps):
     with pytest.raises(ValueError, match=message):
         small(**{"memory": tmp_path, **params}).fit(X)
     assert steps.taken == 0
+
+
+def test_callbacks_of_scikit_learn_are_refused(X, tmp_path):
+    """They may stop a training, which then would be kept as one that ended."""
+    if ScoringMonitor is None:
+        pytest.skip("scikit-learn < 1.9 has no callbacks")
+    vae = small(memory=tmp_path).set_callbacks(ScoreMonitor())
+    with pytest.raises(ValueError, match="memory and callbacks of scikit-learn"):
+        vae.fit(X)
 
 
 def test_a_folder_that_can_not_be_is_said_before_anything_is_trained(X, tmp_path, steps):
