@@ -43,6 +43,10 @@ def datetime_limits(per_day: int) -> tuple[int, int]:
     return max(FIRST_DAY * per_day, -most), min(LAST_DAY * per_day, most)
 
 
+LARGE = 1e250
+"""A scale that float32's largest number takes beyond float64's."""
+
+
 def largest(dtype: Any) -> float:
     """Largest number of a float dtype."""
     return float(np.finfo(dtype).max)
@@ -61,13 +65,13 @@ def scaled_by_halves(cells: NDArray[Any], centre: Any, scale: Any) -> NDArray[np
     return (cells / 2 - centre / 2) / (scale / 2)
 
 
-def unscaled(x: NDArray[np.float64], centre: Any, scale: Any) -> NDArray[np.float64]:
-    """``x scale + centre``; by halves where a product is too large for a number."""
-    with np.errstate(over="ignore"):
-        cells = x * scale + centre
-        if is_finite(cells):
-            return cells
-        cells = 2 * (x * (scale / 2) + centre / 2)
+def unscaled(x: NDArray[Any], centre: Any, scale: Any) -> NDArray[np.float64]:
+    """``x scale + centre``; by halves where a product may be too large for a number."""
+    large = np.max(scale, initial=0.0) > LARGE
+    if is_finite(x) and not large:
+        return np.asarray(x, dtype=np.float64) * scale + centre
+    with np.errstate(over="ignore", invalid="ignore"):
+        cells = 2 * (np.asarray(x, dtype=np.float64) * (scale / 2) + centre / 2)
     return cells.clip(-largest(float), largest(float))
 
 

@@ -134,16 +134,19 @@ class Standardizer:
             True where a cell was observed; None where all were.
         """
         X = X.toarray() if sparse.issparse(X) else X
-        x, observed = scaled(X, self.centre, self.scale), None
+        x = scaled(X, self.centre, self.scale)
+        with np.errstate(over="ignore"):
+            plain = x.astype(dtype, order="C", copy=False)
+        if is_plain(plain):
+            return plain, None
+        missing = np.isnan(x)
+        if np.isinf(x).any():
+            x = np.where(np.isinf(x), scaled_by_halves(X, self.centre, self.scale), x)
+        x = np.where(missing, self.fill, x)
         if not is_plain(x):
-            missing = np.isnan(x)
-            if np.isinf(x).any():
-                x = np.where(np.isinf(x), scaled_by_halves(X, self.centre, self.scale), x)
-            if missing.any():
-                x, observed = np.where(missing, self.fill, x), np.ascontiguousarray(~missing)
-            if not is_plain(x):
-                far = np.where(self.standardised, FARTHEST, largest(dtype))
-                x = x.clip(-far, far)
+            far = np.where(self.standardised, FARTHEST, largest(dtype))
+            x = x.clip(-far, far)
+        observed = np.ascontiguousarray(~missing) if missing.any() else None
         return x.astype(dtype, order="C", copy=False), observed
 
     def encode_for_training(
@@ -157,7 +160,7 @@ class Standardizer:
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Turn the model's units back into those of X, float64 and finite."""
-        return unscaled(np.asarray(x, dtype=np.float64), self.centre, self.scale)
+        return unscaled(x, self.centre, self.scale)
 
     def reach(self, columns: NDArray[np.bool_]) -> float:
         """Largest distance from the centre in these columns, in the model's units."""
@@ -171,11 +174,14 @@ class Standardizer:
         return per_column.sum() if mask is None else mask @ per_column
 
 
-def is_plain(x: NDArray[np.float64]) -> bool:
-    """A quick look by the sum of squares for NaN and for what is far; False leaves it open."""
+def is_plain(x: NDArray[Any]) -> bool:
+    """A quick look by the sum of squares for NaN and for what is far; False leaves it open.
+
+    On one thread: those of BLAS would stand in torch's way.
+    """
     flat = x.ravel(order="K")
     with np.errstate(invalid="ignore", over="ignore"):
-        return bool(flat @ flat < FARTHEST**2)
+        return bool(np.einsum("i,i->", flat, flat) < FARTHEST**2)
 
 
 def _unit(
