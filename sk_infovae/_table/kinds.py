@@ -61,8 +61,10 @@ def scaled(cells: NDArray[Any], centre: Any, scale: Any) -> NDArray[np.float64]:
 
 
 def scaled_by_halves(cells: NDArray[Any], centre: Any, scale: Any) -> NDArray[np.float64]:
-    """The same, finite: the halves of two of the largest numbers have a difference."""
-    return (cells / 2 - centre / 2) / (scale / 2)
+    """The same: the halves of two of the largest numbers have a difference."""
+    with np.errstate(over="ignore"):
+        x = (cells / 2 - centre / 2) / (scale / 2)
+    return x.clip(-largest(float), largest(float))
 
 
 def unscaled(x: NDArray[Any], centre: Any, scale: Any) -> NDArray[np.float64]:
