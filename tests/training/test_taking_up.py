@@ -326,7 +326,7 @@ def test_keeping_costs_a_small_share_of_the_time(X, tmp_path, monkeypatch):
 SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
-from small_fits import small
+from small_fits import small, table
 vae = small(max_epochs=4000, early_stopping=False, memory=sys.argv[1]).fit(table())
 print(vae.transform(table()).tobytes().hex())
 """
