@@ -31,7 +31,8 @@ from sk_infovae.divergences import DIVERGENCES
 from sk_infovae.exceptions import ModelFileError
 from sk_infovae.likelihoods import LIKELIHOODS
 
-KIND = "InfoVAETransformer"
+KIND, FIT = "InfoVAETransformer", "fit of an InfoVAETransformer"
+"""What files hold, and what stands in a pickle: the part "fitted" of a description alone."""
 
 PROTOCOL = 1
 """Version of the description.
@@ -94,9 +95,7 @@ def load_model(cls: type, file: Any, trusted: Iterable[Any] | Mapping[str, Any] 
     protocol, described, arrays = container.unpack(files.read(file), KIND, PROTOCOL)
     reader = Reader(RECORDS, arrays, KNOWN, trusted)
     try:
-        for older in range(protocol, PROTOCOL):
-            described = UPGRADES[older](described)
-        return construct(cls, described, reader)
+        return construct(cls, upgraded(protocol, described), reader)
     except ModelFileError:
         raise
     except Exception as error:
@@ -104,6 +103,13 @@ def load_model(cls: type, file: Any, trusted: Iterable[Any] | Mapping[str, Any] 
             "The file is whole, but what it says is no model that this version can make: "
             f"{type(error).__name__}: {error}. It was written with {_libraries(described)}."
         ) from error
+
+
+def upgraded(protocol: int, described: Any) -> Any:
+    """The description as it would be in today's protocol."""
+    for older in range(protocol, PROTOCOL):
+        described = UPGRADES[older](described)
+    return described
 
 
 def construct(cls: type, described: dict[str, Any], reader: Reader) -> Any:
@@ -122,17 +128,16 @@ def pack_fit(estimator: Any) -> dict[str, Any]:
     """What fit left, for a pickle: the bytes of a file, and what no file can hold."""
     carried: list[Any] = []
     writer = Writer(RECORDS, KNOWN, carried)
-    described = describe_fit(estimator, writer)
-    return {
-        "file": container.pack(KIND, PROTOCOL, described, writer.arrays),
-        "carried": carried,
-    }
+    described = {"fitted": describe_fit(estimator, writer)}
+    file = container.pack(FIT, PROTOCOL, described, writer.arrays)
+    return {"file": file, "carried": carried}
 
 
 def unpack_fit(packed: dict[str, Any]) -> dict[str, Any]:
     """The attributes that `pack_fit` packed."""
-    _, described, arrays = container.unpack(packed["file"], KIND, PROTOCOL)
-    return make_fit(described, Reader(RECORDS, arrays, KNOWN, carried=packed["carried"]))
+    protocol, described, arrays = container.unpack(packed["file"], FIT, PROTOCOL)
+    reader = Reader(RECORDS, arrays, KNOWN, carried=packed["carried"])
+    return make_fit(upgraded(protocol, described)["fitted"], reader)
 
 
 def describe_fit(estimator: Any, writer: Writer) -> Any:

@@ -23,7 +23,7 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._files import container
+from sk_infovae._files import container, model
 from sk_infovae._files.model import KIND, KNOWN, PROTOCOL
 from sk_infovae.divergences import KSD, MMD, Adversarial, SlicedWasserstein
 from sk_infovae.exceptions import ModelFileError
@@ -152,6 +152,16 @@ def test_a_pickle_carries_what_no_file_can_name():
         saved(vae)
     same(vae, pickle.loads(cloudpickle.dumps(vae)), X)
     same(vae, copy.deepcopy(vae), X)
+
+
+def test_a_pickle_of_an_older_protocol_is_upgraded_as_a_file_is(monkeypatch):
+    X = table()
+    vae = small().fit(X)
+    state, seen = pickle.dumps(vae), []
+    monkeypatch.setattr(model, "PROTOCOL", PROTOCOL + 1)
+    monkeypatch.setitem(model.UPGRADES, PROTOCOL, lambda old: (seen.append(1), old)[1])
+    np.testing.assert_array_equal(pickle.loads(state).transform(X), vae.transform(X))
+    assert seen == [1]
 
 
 ODD_NAMES = {
