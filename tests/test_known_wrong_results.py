@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from search_comparison import assert_equals_grid_search
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -225,6 +226,13 @@ def test_a_search_of_collapsing_candidates_warns_once_at_the_users_line(grid, re
     assert len(found) <= 1
     assert all(one.filename == __file__ for one in found)
     assert all(one.lineno in own_line(of_the_user) for one in found)
+
+
+def test_candidates_of_different_rates_decay():
+    """The stack moved them from 0, and so had nothing to decay."""
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    vae = small(max_epochs=10, net_params={"optimizer__weight_decay": 1.0})
+    assert_equals_grid_search(vae, {"lr": [1e-3, 5e-3, 2e-2]}, X, cv=2)
 
 
 def test_a_clone_of_a_fitted_estimator_warns_again():

@@ -23,6 +23,10 @@ SMALL = 0.1
 """Part of its random last layer with which a perceptron begins beside a known linear map."""
 
 
+WIDE = 1000
+"""Inputs of an encoder up to which its first layer learns at the whole rate."""
+
+
 class Linear(nn.Linear):
     """``x W' + b`` for one model, or for K of them at once.
 
@@ -55,6 +59,9 @@ class SkipPerceptron(nn.Module):
 
     The linear part says most and is there from the start; the perceptron adds the curvature.
     """
+
+    body: nn.Sequential
+    skip: Linear
 
     def __init__(
         self,
@@ -112,6 +119,22 @@ def output_bias(network: nn.Module) -> Tensor | None:
     """Bias of the last layer of what `perceptron` made; None for a network of the user's own."""
     last = network.body[-1] if isinstance(network, SkipPerceptron) else network
     return last.bias if isinstance(last, nn.Linear) else None
+
+
+def share_of_rate(encoder: nn.Module) -> dict[Tensor, float]:
+    """Weights of a default encoder that take a part of the learning rate: those of many inputs.
+
+    A step of Adam moves every weight by about the rate, and so a layer's output by the rate times
+    its inputs: its share is `WIDE` over these (Yang et al., arXiv 2203.03466, table 3). What a
+    linear encoder moves is the code itself, of which a perceptron begins as a small part.
+    """
+    if not is_default(encoder):
+        return {}
+    deep = isinstance(encoder, SkipPerceptron)
+    first, most = (encoder.body[0], WIDE) if deep else (encoder, SMALL * WIDE)
+    assert isinstance(first, Linear)
+    n_inputs = first.weight.shape[-1]
+    return {first.weight: most / n_inputs} if n_inputs > most else {}
 
 
 @torch.no_grad()

@@ -41,10 +41,11 @@ class FlatAdam(torch.optim.Adam):
     .. math::
 
         \theta_k \leftarrow \theta_k
-        - \eta\, r_k\, \frac{\hat m_k}{\sqrt{\hat v_k} + \epsilon}.
+        - \eta\, r_k\, s\, \frac{\hat m_k}{\sqrt{\hat v_k} + \epsilon}.
 
-    torch's Adam has one rate for a whole tensor: where the :math:`r_k` differ, it steps from 0 at
-    rate 1, which gives minus the fraction, and each member goes that way at its own rate.
+    torch's Adam has one rate for a whole tensor: where the :math:`r_k` or the parameters' shares s
+    differ, it steps from 0 at rate 1, which gives minus the fraction, and each number goes that way
+    at its own rate.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ class FlatAdam(torch.optim.Adam):
         :math:`\eta`, which schedules move.
     rates : sequence of float or None
         :math:`r_k` of each member.
+    shares : sequence of float or None
+        s of each parameter.
     **options
         As in `torch.optim.Adam`.
     """
@@ -63,11 +66,12 @@ class FlatAdam(torch.optim.Adam):
         params: Iterable[Tensor],
         lr: float = 1e-3,
         rates: Sequence[float] | None = None,
+        shares: Sequence[float] | None = None,
         **options: Any,
     ):
         self.parameters = list(params)
         self.rates = None if rates is None else list(rates)
-        self.one_rate = len(set(self.rates or [1.0])) == 1
+        self.shares = [1.0] * len(self.parameters) if shares is None else list(shares)
         n_numbers = sum(p.numel() for p in self.parameters)
         self.moved = nn.Parameter(self.parameters[0].detach().new_zeros(n_numbers))
         self._lay_out()
@@ -76,6 +80,7 @@ class FlatAdam(torch.optim.Adam):
     def _lay_out(self) -> None:
         """Views of the flat tensors, one for each parameter, and the parameters in these."""
         moved = self.moved.detach()
+        self.one_rate = len(set(self.rates or [1.0])) == 1 and set(self.shares) <= {1.0}
         self.values = moved if self.one_rate else torch.empty_like(moved)
         self.moved.grad = torch.zeros_like(moved)
         self._views = _split(self.values, self.parameters)
@@ -84,10 +89,14 @@ class FlatAdam(torch.optim.Adam):
             zip(self.parameters, _split(self.moved.grad, self.parameters), strict=True)
         )
         if not self.one_rate:
-            self._member_rates = torch.empty_like(self.values)
-            for view in _split(self._member_rates, self.parameters):
-                rates = torch.tensor(self.rates, dtype=view.dtype, device=view.device)
-                view.copy_(rates.view(-1, *[1] * (view.ndim - 1)).expand_as(view))
+            self._own_rates = torch.empty_like(self.values)
+            for view, share in zip(
+                _split(self._own_rates, self.parameters), self.shares, strict=True
+            ):
+                view.fill_(share)
+                if self.rates is not None:
+                    rates = torch.tensor(self.rates, dtype=view.dtype, device=view.device)
+                    view.mul_(rates.view(-1, *[1] * (view.ndim - 1)))
         self.adopt()
 
     @torch.no_grad()
@@ -132,13 +141,16 @@ class FlatAdam(torch.optim.Adam):
     def _advance(self) -> None:
         self.adopt()
         self._gather()
-        rate = self.param_groups[0]["lr"]
+        rate, decay = (self.param_groups[0][name] for name in ("lr", "weight_decay"))
         if self.one_rate:
-            self._adam(rate * (self.rates or [1.0])[0])
-        else:
-            self.moved.zero_()
-            self._adam(1.0)
-            self.values.addcmul_(self.moved, self._member_rates, value=rate)
+            self._adam(rate * (self.rates or [1.0])[0], decay)
+            return
+        if decay:  # of the values, which are not what is moved
+            gradient: Any = self.moved.grad
+            gradient.add_(self.values, alpha=-decay if self.param_groups[0]["maximize"] else decay)
+        self.moved.zero_()
+        self._adam(1.0, 0.0)
+        self.values.addcmul_(self.moved, self._own_rates, value=rate)
 
     def _gather(self) -> None:
         """Copy the gradients that aren't in their places yet."""
@@ -161,12 +173,12 @@ class FlatAdam(torch.optim.Adam):
         state["step"] = self.moved.new_zeros((), dtype=torch.float32)
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros(2, *self.moved.shape).to(self.moved)
 
-    def _adam(self, rate: float) -> None:
-        """One step of torch's Adam at this rate."""
+    def _adam(self, rate: float, decay: float) -> None:
+        """One step of torch's Adam at this rate, with this weight decay."""
         group, state = self.param_groups[0], self.state[self.moved]
         if not state:
             self._begin()
-        settings = {name: group[name] for name in ("weight_decay", "eps", "maximize")}
+        settings = {"weight_decay": decay, **{name: group[name] for name in ("eps", "maximize")}}
         fused_adam(
             *(self.moved.detach(), self.moved.grad, *(state[name] for name in MOMENTS)),
             **{"lr": rate, "beta1": group["betas"][0], "beta2": group["betas"][1], **settings},
@@ -204,7 +216,6 @@ class FlatAdam(torch.optim.Adam):
         for parameter in self.parameters:
             parameter.data, parameter.grad = parameter.data[index], None
         self.rates = None if self.rates is None else [self.rates[k] for k in index]
-        self.one_rate = len(set(self.rates or [1.0])) == 1
         n_numbers = sum(p.numel() for p in self.parameters)
         self.moved = nn.Parameter(self.moved.detach().new_zeros(n_numbers))
         self.param_groups[0]["params"] = [self.moved]
@@ -214,7 +225,7 @@ class FlatAdam(torch.optim.Adam):
 
     def __getstate__(self) -> dict[str, Any]:
         """torch's own, and what it doesn't know of; a copy takes its parameters in anew."""
-        own = ("parameters", "rates", "one_rate", "moved")
+        own = ("parameters", "rates", "shares", "moved")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

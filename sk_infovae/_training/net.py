@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sk_infovae._model.cells import Cells
+from sk_infovae._model.networks import share_of_rate
 from sk_infovae._model.objective import Terms, keep_models
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import BLOCK_CELLS
@@ -115,10 +116,12 @@ class InfoVAENet(NeuralNet):
         parameters = [parameter for _, parameter in learned]
         if len({(p.dtype, p.device) for p in parameters}) > 1:
             self.optimizer_ = torch.optim.Adam(parameters, **options)
-        elif self.rates:  # each model's own, which a schedule of a common 1 moves
-            self.optimizer_ = FlatAdam(parameters, **{**options, "lr": 1.0}, rates=self.rates)
-        else:
-            self.optimizer_ = FlatAdam(parameters, **options)
+            return self
+        slow = share_of_rate(self.plain_module.encoder)
+        options["shares"] = [slow.get(parameter, 1.0) for parameter in parameters]
+        if self.rates:  # each model's own, which a schedule of a common 1 moves
+            options |= {"lr": 1.0, "rates": self.rates}
+        self.optimizer_ = FlatAdam(parameters, **options)
         return self
 
     @property

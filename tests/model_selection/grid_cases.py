@@ -75,7 +75,7 @@ ANYWHERE = {
         {},
         {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.5},
         {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.1},
-        {"optimizer__weight_decay": 0.1},
+        {"optimizer__weight_decay": 10.0},
         {"callbacks": [GradientNormClipping(gradient_clip_value=0.1)]},
         {"iterator_train__drop_last": True},
         {"iterator_train__shuffle": False},
