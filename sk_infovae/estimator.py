@@ -37,7 +37,6 @@ from sk_infovae._table.schema import is_frame
 from sk_infovae._table.texts import left_out_message
 from sk_infovae._training.fitting import FITTED, fit_table
 from sk_infovae.divergences import DIVERGENCES, Divergence
-from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.likelihoods import LIKELIHOODS, Likelihood
 
 NO_SHARE_OF_VARIANCE = (
@@ -338,7 +337,9 @@ class InfoVAETransformer(
             For nested cells and other columns that can't be read, and where no column is left
             beside free text.
         TrainingDivergedError
-            When the loss became NaN, infinite or exploded; the estimator is then as it was before.
+            When the loss became NaN, infinite or exploded, and no epoch before was better than the
+            start; the estimator is then as it was before. Where one was, fit goes back to the best
+            of them, with a ConvergenceWarning.
         """
         this_fit = {"estimator": self, "X": X, "y": y}
         n_epochs = None if self.max_epochs == "auto" else self.max_epochs
@@ -375,8 +376,8 @@ class InfoVAETransformer(
         left_out = fitted.layout.schema.left_out
         if left_out and ahead is None and fitted.layout is not getattr(self, "_layout", None):
             warn_user(left_out_message(left_out), UserWarning)
-        if fitted.collapse is not None and ahead is None:  # a search gives one warning for all
-            warn_user(fitted.collapse, PosteriorCollapseWarning)
+        for one in fitted.warnings if ahead is None else ():  # a search gives one for all
+            warn_user(str(one), type(one))
         for name in FITTED:
             self.__dict__.pop(name, None)
         self.__dict__.update(fitted.attributes)

@@ -28,8 +28,8 @@ class Ahead:
     plan : TrainingPlan
     layout : TableLayout
         With the seed that everything random grew from.
-    collapse : str or None
-        What is dead in the code.
+    warnings : tuple of Warning
+        Of what the user should know.
     components : Components or None
         What each dimension does to the columns.
     """
@@ -37,7 +37,7 @@ class Ahead:
     net: Any
     plan: TrainingPlan
     layout: TableLayout
-    collapse: str | None
+    warnings: tuple[Warning, ...] = ()
     components: Components | None = None
 
     def packed(self) -> "Ahead":
@@ -64,21 +64,20 @@ class TrainedAhead:
 
     Attributes
     ----------
-    collapsed : list of str
-        What is dead in the codes of the search's fits, for one warning.
+    warnings : list of Warning
+        Those of the search's fits, for one of each kind.
     """
 
     def __init__(self):
         self._fits: dict[str, list[Ahead]] = {}
         self._folder: Any = None
         self._files: dict[str, list[Path]] = {}
-        self.collapsed: list[str] = []
+        self.warnings: list[Warning] = []
 
     def add(self, key: str, fit: Ahead) -> None:
         """Keep a fit for who asks with this key."""
         self._fits.setdefault(key, []).append(fit)
-        if fit.collapse is not None:
-            self.collapsed.append(fit.collapse)
+        self.warnings += fit.warnings
 
     def take(self, key: str | None) -> Ahead | None:
         """The fit of this key, which then is the caller's; None where there is none.
@@ -111,7 +110,7 @@ class TrainedAhead:
         for key, fits in self._fits.items():
             if key not in self._files:
                 self._files[key] = [self._write(f"{key}_{k}", fit) for k, fit in enumerate(fits)]
-        return {"_fits": {}, "_folder": None, "_files": self._files, "collapsed": []}
+        return {"_fits": {}, "_folder": None, "_files": self._files, "warnings": []}
 
     def _write(self, name: str, fit: Ahead) -> Path:
         file = Path(self._folder.name) / name

@@ -30,6 +30,7 @@ from sk_infovae._training.rows import Rows, make_rows
 from sk_infovae._training.state import net_state, rebuild_net
 from sk_infovae._training.taking_up import key_of, open_memory
 from sk_infovae._training.training import Training, prepare_training
+from sk_infovae.exceptions import PosteriorCollapseWarning
 
 CALIBRATION_CELLS, CALIBRATION_ROWS = 2**21, (32, 1024)
 """What is measured after training is on so many slopes of outputs by codes; least, most rows."""
@@ -86,8 +87,8 @@ class Fitted:
         What scikit-learn keeps of the columns: ``n_features_in_``, ``feature_names_in_``.
     components : Components or None
         What each dimension does to the columns; None for what is known already.
-    collapse : str or None
-        What is dead in the code.
+    warnings : tuple of Warning
+        Of what the user should know: a training that went back, a code that is dead somewhere.
     """
 
     layout: TableLayout
@@ -95,7 +96,7 @@ class Fitted:
     net: InfoVAENet
     names: Mapping[str, Any]
     components: Components | None = None
-    collapse: str | None = None
+    warnings: tuple[Warning, ...] = ()
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def fit_table(
                     found.net,
                     names_of(reader),
                     found.components,
-                    found.collapse,
+                    found.warnings,
                 )
         layout, cells = lay_out(table, dtype, spec)
     else:
@@ -203,10 +204,10 @@ def fit_table(
     fitted = Fitted(layout, plan, net, names, components)
     if one_pass or net.interrupted_:
         return fitted
-    collapse = collapse_of(layout, net, cells)
-    if ahead is not None and collapse is not None:
-        ahead.collapsed.append(collapse)
-    return replace(fitted, collapse=collapse)
+    warnings = warnings_of(layout, net, cells)
+    if ahead is not None:
+        ahead.warnings += warnings
+    return replace(fitted, warnings=warnings)
 
 
 def lay_out(
@@ -268,10 +269,12 @@ def calibrate_net(net: InfoVAENet, training: Training, layout: TableLayout) -> N
     calibrate(module, *sets, far=layout.standardizer.far)
 
 
-def collapse_of(layout: TableLayout, net: InfoVAENet, cells: Any) -> str | None:
-    """What is dead in the code, by some of the rows; None where nothing is."""
+def warnings_of(layout: TableLayout, net: InfoVAENet, cells: Any) -> tuple[Warning, ...]:
+    """What went astray in training, and what is dead in the code by some of the rows."""
     model = TableModel(layout, net.plain_module, net.device)
-    return model.describe_collapse(cells, net.criterion_)
+    collapse = model.describe_collapse(cells, net.criterion_)
+    dead = None if collapse is None else PosteriorCollapseWarning(collapse)
+    return tuple(one for one in (net.warning_, dead) if one is not None)
 
 
 def ahead_key(X: Any, dtype: Any, spec: Spec) -> str | None:
@@ -307,10 +310,10 @@ class FitAhead:
         """What the fit will find: the net, or the error that ended its training."""
         plan, layout = self.training.plan, self.layout
         if isinstance(result, Exception):
-            return Ahead(result, plan, layout, None)
+            return Ahead(result, plan, layout)
         components = finish(result, self.training, layout)
-        collapse = collapse_of(layout, result, self.cells)
-        return Ahead(result, plan, layout, collapse, components)
+        warnings = warnings_of(layout, result, self.cells)
+        return Ahead(result, plan, layout, warnings, components)
 
 
 def prepare_fit(estimator: Any, X: Any, known: dict[str, Any] | None = None) -> FitAhead:

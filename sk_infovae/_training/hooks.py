@@ -190,7 +190,7 @@ class SklearnCallbacks(Callback):
 
 
 class Patience(Callback):
-    """Stops models whose validation loss stands still, and keeps the weights of their best epoch.
+    """Keeps the weights of each model's best epoch, and stops it when its validation loss stands.
 
     The last one to stop ends the training. A stack goes on with the others, and is made smaller
     when no more than `COMPACT` of it still trains.
@@ -199,10 +199,7 @@ class Patience(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare with the epochs before."""
         for k, member in enumerate(net.members_):
-            epoch = member.history[-1]
-            if member.done or "valid_loss" not in epoch or member.plan.patience is None:
-                continue
-            if member.watch(epoch["valid_loss"]):
+            if not member.done and member.watch():
                 member.best_weights = net.weights_of(k)
         going_on = [k for k, member in enumerate(net.members_) if not member.done]
         if not going_on:
@@ -211,10 +208,15 @@ class Patience(Callback):
             net.keep_models(going_on)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the best weights of a lone model back."""
-        best = net.members_[0].best_weights
-        if not net.rates and best is not None:
-            net.load_weights(best)
+        """Put the best weights of a lone model back; moments that led astray are forgotten."""
+        if net.rates:
+            return
+        (member,) = net.members_
+        weights = member.ended()
+        if weights is not None:
+            net.load_weights(weights)
+        if member.error is not None:
+            net.optimizer_.state.clear()
 
 
 class Watch(Callback):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from skorch.helper import predefined_split
 from skorch.history import History
+from torch import Tensor
 
 from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.seeds import private_rng
@@ -62,11 +63,13 @@ def train_alone(
     -------
     net : InfoVAENet
         After a Ctrl-C it stands where the last finished epoch left it, and ``interrupted_`` is
-        True.
+        True. Where training diverged it stands where its best epoch left it, and ``warning_`` says
+        so.
 
     Raises
     ------
     TrainingDivergedError
+        Where no epoch was better than the start.
     """
     plan, last_epoch, line = training.plan, LastEpoch(), ProgressLine()
     hooks: list[Any] = [("last_epoch", last_epoch), ("patience", Patience())]
@@ -89,7 +92,7 @@ def train_alone(
         run(net, training.rows, training.valid)
     if net.interrupted_:
         last_epoch.restore(net)
-    return settle(net, net.epochs(), hooks)
+    return settle(net, net.members_[0], net.epochs(), hooks)
 
 
 def train_together(
@@ -97,8 +100,9 @@ def train_together(
 ) -> list[InfoVAENet | TrainingDivergedError]:
     """Train models with equal keys in one stack, each as it would be trained alone.
 
-    A training that diverges yields its error instead of a net. ``tell`` is told after each epoch
-    how many models took part, and how many epochs all models together have left at most.
+    A training that diverges with no epoch to go back to yields its error instead of a net. ``tell``
+    is told after each epoch how many models took part, and how many epochs all models together have
+    left at most.
     """
     hooks: list[Any] = [("patience", Patience())]
     if tell is not None:
@@ -111,11 +115,16 @@ def train_together(
     run(net, *stacked_rows(trainings))
     if net.interrupted_:
         raise KeyboardInterrupt
-    for k, member in enumerate(net.members_):
-        if member.best_weights is None and member.error is None:
-            member.best_weights = net.weights_of(k)
-    pairs = zip(members, trainings, strict=True)
-    return [member.error or lone_net(training, member) for member, training in pairs]
+    last = {member: k for k, member in enumerate(net.members_)}
+    results: list[InfoVAENet | TrainingDivergedError] = []
+    for member, training in zip(members, trainings, strict=True):
+        weights = member.ended()
+        if member.error is not None and weights is None:
+            results.append(member.error)
+        else:
+            own = net.weights_of(last[member]) if weights is None else weights
+            results.append(lone_net(training, member, own))
+    return results
 
 
 def assemble(trainings: Sequence[Training], hooks: list[Any]) -> InfoVAENet:
@@ -187,8 +196,9 @@ def no_denormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def settle(net: InfoVAENet, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:
+def settle(net: InfoVAENet, member: Member, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:
     """The net without what only training needs."""
+    net.warning_ = member.warning()
     if isinstance(net.optimizer_, FlatAdam):
         net.optimizer_.release()
     net.drop_batches()
@@ -201,12 +211,11 @@ def settle(net: InfoVAENet, epochs: list[Any], hooks: list[Any]) -> InfoVAENet:
     return net
 
 
-def lone_net(training: Training, member: Member) -> InfoVAENet:
+def lone_net(training: Training, member: Member, weights: dict[str, Tensor]) -> InfoVAENet:
     """The net that a fit alone would have left, but for the optimizer's moments."""
-    assert member.best_weights is not None
     net = assemble([training], [])
-    net.load_weights(member.best_weights)
-    return settle(net, member.history, [])
+    net.load_weights(weights)
+    return settle(net, member, member.history, [])
 
 
 def seconds_per_epoch(trainings: Sequence[Training]) -> float:

@@ -101,6 +101,7 @@ class InfoVAENet(NeuralNet):
         self._train_noise = self._noise_generators()
         self._ctrl_c = CtrlC()
         self.interrupted_ = False
+        self.warning_: Warning | None = None
         self.epochs_left: int | None = None
         return self
 
@@ -288,8 +289,9 @@ class InfoVAENet(NeuralNet):
             sound = (torch.stack(norms) < BROKEN).all(0).view(-1).tolist()
         for member, is_sound in zip(self.members_, sound, strict=True):
             member.judge(prefix, is_sound)
-        if not self.rates and self.members_[0].error is not None:
-            raise self.members_[0].error
+        first = self.members_[0]
+        if not self.rates and first.error is not None:
+            raise StopTraining if first.goes_back else first.error
 
     def _norms(self, parameter: Tensor) -> Tensor:
         return parameter.detach().flatten(1 if self.rates else 0).norm(dim=-1)

@@ -87,10 +87,10 @@ class TrainingPlan:
         if isinstance(divergence, str):
             divergence = DIVERGENCES[divergence]()
         return cls(
-            alpha=params["alpha"],
-            lambd=params["lambd"],
+            alpha=float(params["alpha"]),
+            lambd=float(params["lambd"]),
             divergence=clone(divergence),
-            lr=params["lr"],
+            lr=float(params["lr"]),
             batch_size=params["batch_size"],
             device=resolve_device(params["device"]),
             verbose=int(params["verbose"]),
@@ -99,10 +99,10 @@ class TrainingPlan:
             },
             max_epochs=1 if one_pass else params["max_epochs"],
             patience=params["n_iter_no_change"] if stops else None,
-            tol=params["tol"],
+            tol=float(params["tol"]),
             validation_fraction=params["validation_fraction"] if stops and not one_pass else 0.0,
             anneal=not one_pass,
-            neighbor_weight=params["neighbor_weight"],
+            neighbor_weight=float(params["neighbor_weight"]),
             n_neighbors=params["n_neighbors"],
         )
 

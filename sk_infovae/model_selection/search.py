@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.utils import indexable
 
@@ -65,8 +66,10 @@ class _TrainedTogether:
         left_out |= dict.fromkeys(_put_down(getattr(self, "best_estimator_", None)))
         if left_out:
             warn_user(left_out_message(list(left_out)), UserWarning)
-        if ahead.collapsed:
-            warn_user(_summary(ahead.collapsed), PosteriorCollapseWarning)
+        for category, what in OF_ALL.items():
+            found = [one for one in ahead.warnings if isinstance(one, category)]
+            if found:
+                warn_user(_summary(found, what), category)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -129,12 +132,19 @@ def _put_down(estimator: Any) -> list[Hashable]:
     return [] if vae is None or ahead is None else vae._layout.schema.left_out
 
 
-def _summary(collapsed: list[str]) -> str:
-    """One warning for all fits of a search whose code is empty somewhere."""
+OF_ALL = {
+    PosteriorCollapseWarning: "left latent dimensions dead, or a decoder that ignores the code",
+    ConvergenceWarning: "diverged, and went back to their best epoch",
+}
+"""What fits of a search did, by the kind of their warning."""
+
+
+def _summary(found: list[Warning], what: str) -> str:
+    """One warning for all fits of a search that have one of a kind."""
     return (
-        f"{len(collapsed)} fits of this search left latent dimensions dead, or a decoder that "
-        "ignores the code. Their scores count as they are; the search has weighed them. The first "
-        f"of them: {collapsed[0].split('. ')[0]}. Fit a candidate alone to see what would mend it."
+        f"{len(found)} fits of this search {what}. Their scores count as they are; the search has "
+        f"weighed them. The first of them: {str(found[0]).split('. ')[0]}. Fit a candidate alone "
+        "to see what would mend it."
     )
 
 

@@ -1,13 +1,11 @@
 """A search that was killed and is run again: the very same results, and no stack trained twice."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import check_killed
 from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.exceptions import FitFailedWarning
@@ -170,7 +168,7 @@ def test_a_folder_that_can_not_be_is_said_before_anything_is_trained(tmp_path, s
 
 SCRIPT = """
 import sys, numpy as np
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 from test_checkpoints import GRID, X, small
 from sk_infovae.model_selection import InfoVAEGridSearchCV
 search = InfoVAEGridSearchCV(small(max_epochs=150), GRID, cv=2, memory=sys.argv[1]).fit(X)
@@ -180,27 +178,7 @@ print(repr(search.cv_results_["mean_test_score"].tolist()), search.transform(X).
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
-    """By SIGKILL, which nothing can catch, until one run gets to its end."""
-    script = SCRIPT.format(folder=os.path.dirname(__file__))
-
-    def begin(folder):
-        command = [sys.executable, "-c", script, str(folder)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-    start = time.perf_counter()
-    with begin(tmp_path / "whole") as process:
-        whole = process.communicate()[0]
-    seconds = time.perf_counter() - start
-    assert whole.strip()
-    rng, n_killed = np.random.default_rng(0), 0
-    for _ in range(30):
-        with begin(tmp_path / "killed") as process:
-            try:
-                found = process.communicate(timeout=seconds * rng.uniform(0.3, 0.9))[0]
-                break
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                n_killed += 1
-    assert n_killed >= 3
-    assert found == whole
-    assert not [name for name in os.listdir(tmp_path / "killed") if not name.endswith(".stack")]
+    here = Path(__file__).parent
+    script = SCRIPT.format(folders=[str(here), str(here.parent)])
+    check_killed(script, tmp_path, n_kills=5)
+    assert {file.suffix for file in tmp_path.glob("killed*/*")} == {".stack"}

@@ -1,17 +1,19 @@
 """InfoVAEGridSearchCV and InfoVAERandomizedSearchCV against scikit-learn's own classes."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from search_comparison import assert_same_results
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -204,6 +206,27 @@ def test_one_that_diverges_touches_no_other():
     is_sane = [params["lambd"] == 1.0 for params in search.cv_results_["params"]]
     assert np.isfinite(scores).tolist() == is_sane
     np.testing.assert_allclose(scores[is_sane], sane.cv_results_["mean_test_score"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "params", [{"lr": [0.01, 0.06, 0.1, 0.13]}, {"lr": [0.01, 0.13], "early_stopping": [False]}]
+)
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_those_that_diverge_go_back_as_they_do_alone(params, n_jobs):
+    """Momentum carries some of them away after some good epochs."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(120, 4))
+    own = {"net_params": {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}}
+    vae = small(max_epochs=30, hidden_layer_sizes=(16,), **own)
+    with warnings.catch_warnings(record=True) as each:
+        warnings.simplefilter("always")
+        theirs = GridSearchCV(vae, params, cv=3, refit=False, error_score=np.nan).fit(table)
+    n_back = len([one for one in each if one.category is ConvergenceWarning])
+    assert n_back >= 2
+    said = f"^{n_back} fits of this search diverged, and went back.*The first of them: Training d"
+    with pytest.warns(ConvergenceWarning, match=said):
+        ours = InfoVAEGridSearchCV(vae, params, cv=3, refit=False, n_jobs=n_jobs).fit(table)
+    assert_same_results(ours.cv_results_, theirs.cv_results_, 1e-3)
 
 
 def test_refit_is_a_fit_of_the_best():

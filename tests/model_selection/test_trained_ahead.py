@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sk_infovae import InfoVAETransformer
 from sk_infovae._training import fitting
 from sk_infovae._training.ahead import Ahead, TrainedAhead
-from sk_infovae.exceptions import TrainingDivergedError
+from sk_infovae.exceptions import PosteriorCollapseWarning, TrainingDivergedError
 from sk_infovae.model_selection import InfoVAEGridSearchCV
 
 X = np.random.default_rng(0).normal(size=(80, 5))
@@ -28,6 +28,9 @@ TABLES = {
     "pandas": FRAME,
     "polars": pl.from_pandas(FRAME),
 }
+
+
+DEAD = PosteriorCollapseWarning("dead")
 
 
 def small(**params):
@@ -79,7 +82,7 @@ def prepared(**params):
 
 def test_what_is_taken_is_gone():
     fit, ahead = prepared(), TrainedAhead()
-    ahead.add(fit.key, Ahead(ValueError("no net"), fit.training.plan, fit.layout, None))
+    ahead.add(fit.key, Ahead(ValueError("no net"), fit.training.plan, fit.layout))
     with pytest.raises(ValueError, match="no net"):
         ahead.take(fit.key)
     assert ahead.take(fit.key) is None
@@ -91,17 +94,17 @@ def test_a_copy_finds_the_same_in_files_until_they_are_cleared():
     fit, ahead = prepared(), TrainedAhead()
     vae = small().fit(X)
     failed = prepared(alpha=0.0)
-    ahead.add(fit.key, Ahead(vae.net_, fit.training.plan, fit.layout, "dead"))
-    ahead.add(failed.key, Ahead(TrainingDivergedError("far"), failed.training.plan, None, None))
+    ahead.add(fit.key, Ahead(vae.net_, fit.training.plan, fit.layout, (DEAD,)))
+    ahead.add(failed.key, Ahead(TrainingDivergedError("far"), failed.training.plan, None))
     copy = pickle.loads(pickle.dumps(ahead))
     found = copy.take(fit.key)
     for name, value in vae.net_.weights().items():
         np.testing.assert_array_equal(found.net.weights()[name], value)
     assert found.layout.seed == fit.layout.seed
-    assert found.collapse == "dead"
+    assert [str(one) for one in found.warnings] == ["dead"]
     with pytest.raises(TrainingDivergedError, match="far"):
         copy.take(failed.key)
-    assert ahead.collapsed == ["dead"]
+    assert ahead.warnings == [DEAD]
     ahead.clear()
     assert copy.take(fit.key) is None
     assert ahead.take(fit.key) is None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from small_fits import optimizer_steps, same_weights, small, weights
 from torch import nn
 
@@ -12,7 +12,7 @@ from sk_infovae.likelihoods import Gaussian
 
 
 class NaNAfter(nn.Module):
-    """An encoder that returns NaN from some training batch on."""
+    """An encoder that returns NaN from some training batch on, in training."""
 
     def __init__(self, n_inputs, n_components, good_batches):
         super().__init__()
@@ -22,7 +22,8 @@ class NaNAfter(nn.Module):
 
     def forward(self, x):
         self.n_batches += self.training
-        return self.linear(x) * (1.0 if self.n_batches <= self.good_batches else torch.nan)
+        breaks = self.training and self.n_batches > self.good_batches
+        return self.linear(x) * (torch.nan if breaks else 1.0)
 
 
 class NaNGradient(nn.Module):
@@ -41,6 +42,12 @@ def nan_after(good_batches):
     return lambda n_inputs, n_components: NaNAfter(n_inputs, n_components, good_batches)
 
 
+def good_epochs(n_epochs, vae, n_rows):
+    """An encoder that returns NaN after so many epochs of a fit."""
+    held_out = round(vae.validation_fraction * n_rows) if vae.early_stopping else 0
+    return nan_after(n_epochs * int(np.ceil((n_rows - held_out) / vae.batch_size)))
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -48,11 +55,19 @@ def nan_after(good_batches):
         {"lr": 1e6, "early_stopping": False},
         {"lr": 1e30, "early_stopping": False},
         {"encoder": nan_after(0)},
-        {"encoder": nan_after(6)},
+        {"encoder": nan_after(3)},
         {"encoder": NaNGradient},
         {"net_params": {"optimizer": torch.optim.SGD}, "lr": 10.0},
     ],
-    ids=["lr", "no validation", "huge lr", "NaN at once", "NaN later", "NaN gradient", "SGD"],
+    ids=[
+        "lr",
+        "no validation",
+        "huge lr",
+        "NaN at once",
+        "NaN in the first epoch",
+        "NaN gradient",
+        "SGD",
+    ],
 )
 def test_divergence_is_an_error_that_says_why(X, params):
     vae = small(**({"max_epochs": 20} | params))
@@ -122,3 +137,42 @@ def test_a_row_far_outside_the_training_rows_is_no_divergence(X):
     vae = small(max_epochs=10, lr=1e-2, likelihood=Gaussian("learned"))
     vae.fit(flat, X_val=held_out)
     assert vae.history_[-1]["valid_loss"] > 100 * abs(vae.history_[-1]["loss"])
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("lr", [1e-2, 0.3])
+def test_what_diverges_later_goes_back_to_its_best_epoch(X, snapshots, early_stopping, lr):
+    vae = small(snapshots, max_epochs=20, early_stopping=early_stopping, lr=lr)
+    vae.set_params(encoder=good_epochs(6, vae, len(X)))
+    with pytest.warns(ConvergenceWarning, match=r"(?s)in epoch 7: .* to nan \(lr=.*Lower") as said:
+        vae.fit(X)
+    assert said[0].filename == __file__
+    losses = [epoch["valid_loss" if early_stopping else "loss"] for epoch in vae.history_]
+    assert vae.n_iter_ == len(losses) == len(vae.net_.history) == 6
+    best = int(np.argmin(losses))
+    assert f"that of epoch {best + 1}, its best" in str(said[0].message)
+    assert same_weights(weights(vae), snapshots.log[best])
+    for answer in (vae.transform(X), vae.score_samples(X), vae.inverse_transform(vae.transform(X))):
+        assert np.isfinite(answer).all()
+
+
+def test_without_a_better_epoch_it_is_an_error(X):
+    """Weights that are as random as those of the start are nothing to go back to."""
+    vae = small(lr=1e-9, max_epochs=20, early_stopping=False)
+    vae.set_params(encoder=good_epochs(3, vae, len(X)), net_params={"optimizer__maximize": True})
+    vae.set_params(lr=1e-2)
+    with pytest.raises(TrainingDivergedError, match="in epoch 4: the train loss went from"):
+        vae.fit(X)
+
+
+def test_a_warm_start_goes_on_from_where_it_went_back_to(X):
+    vae = small(max_epochs=10, warm_start=True, early_stopping=False)
+    vae.set_params(encoder=good_epochs(4, vae, len(X)))
+    with pytest.warns(ConvergenceWarning, match="diverged in epoch 5"):
+        vae.fit(X)
+    before, vae.net_.module_.encoder.good_batches = weights(vae), 10**6
+    assert vae.net_.optimizer_.state_dict()["state"] == {}  # moments of the way astray
+    vae.set_params(max_epochs=1, lr=1e-12).fit(X)
+    for name, value in weights(vae).items():
+        torch.testing.assert_close(value, before[name], atol=1e-6, rtol=1e-4)
+    assert vae.n_iter_ == 5
