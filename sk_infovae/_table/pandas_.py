@@ -1,6 +1,7 @@
 """What pandas columns hold as numpy arrays, and back."""
 
 import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ KINDS_OF_OBJECTS = {
 
 def columns(frame: "pd.DataFrame") -> list["pd.Series"]:
     """Every column, also those that share a name."""
-    return [frame.iloc[:, j] for j in range(frame.shape[1])]
+    return [series for _, series in frame.items()]
 
 
 def header(frame: "pd.DataFrame") -> Any:
@@ -34,15 +35,22 @@ def header(frame: "pd.DataFrame") -> Any:
     return frame.columns
 
 
-def kind_of(series: "pd.Series") -> str | None:
+def kind_of(series: "pd.Series | pd.Index") -> str | None:
     """One of `sk_infovae._table.schema.KINDS`, or None for what can't be read."""
     import pandas as pd
 
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return "category"
-    if pd.api.types.is_object_dtype(dtype):
-        return _kind_of_objects(series)
+    return (
+        _kind_of_objects(series) if pd.api.types.is_object_dtype(dtype) else _kind_of_dtype(dtype)
+    )
+
+
+@lru_cache(256)
+def _kind_of_dtype(dtype: Any) -> str | None:
+    import pandas as pd
+
     if _time(dtype) is not None:
         return "time"
     tests = {
@@ -65,7 +73,7 @@ def _is_string(dtype: Any) -> bool:
     return pa.types.is_string(arrow) or pa.types.is_large_string(arrow)
 
 
-def _kind_of_objects(series: "pd.Series") -> str | None:
+def _kind_of_objects(series: "pd.Series | pd.Index") -> str | None:
     import pandas as pd
 
     kind = KINDS_OF_OBJECTS.get(pd.api.types.infer_dtype(series, skipna=True))
@@ -84,7 +92,7 @@ def value_kind(series: "pd.Series") -> str | None:
     import pandas as pd
 
     is_category = isinstance(series.dtype, pd.CategoricalDtype)
-    return kind_of(pd.Series(series.cat.categories if is_category else series))
+    return kind_of(series.cat.categories if is_category else series)
 
 
 def _time(dtype: Any) -> tuple[str, str] | None:

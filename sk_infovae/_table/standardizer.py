@@ -46,7 +46,9 @@ FENCE_ROWS, FENCE_CELLS = 50, 2**17
 def row_blocks(n_rows: int, n_columns: int, most: int | None = None) -> Iterator[slice]:
     """Slices of rows of about `BLOCK_CELLS` cells each, and of at most ``most`` rows."""
     size = max(1, BLOCK_CELLS // max(1, n_columns))
-    return gen_batches(n_rows, size if most is None else min(size, most))
+    size = size if most is None else min(size, most)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,22 +93,8 @@ class Standardizer:
         Columns of ``levels`` hold codes; code 0 stands for a missing one.
         """
         fences = _fences(X)
-        if sparse.issparse(X):
-            X = X.astype(np.float64)
-            low, high = min_max_axis(X, axis=0, ignore_nan=True)
-            holes = np.zeros(X.shape[1], dtype=bool)
-            holes[X.indices[np.isnan(X.data)]] = True
-            unit = _unit(low, high, fences)
-            X.data = np.clip(X.data, *(fence[X.indices] for fence in fences)) / unit[X.indices]
-            mean, variance = mean_variance_axis(X, axis=0)
-            scale = np.sqrt(variance)
-            # As in StandardScaler: a variance within rounding of 0 is a constant column.
-            rounding = X.shape[0] * np.finfo(np.float64).eps
-            constant = variance <= rounding * variance + (rounding * mean) ** 2
-            scale[constant] = 1.0 / unit[constant]
-            mean, scale = mean * unit, scale * unit
-        else:
-            mean, scale, low, high, holes = _measure_dense(X, *fences)
+        measure = _measure_sparse if sparse.issparse(X) else _measure_dense
+        mean, scale, low, high, holes = measure(X, *fences)
         mean, low, high = (np.nan_to_num(a, nan=0.0) for a in (mean, low, high))
         scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
         return cls(
@@ -220,6 +208,30 @@ def _measure_dense(
         scale = np.where(constant, 1.0, scaler.scale_ * unit)
         parts.append((scaler.mean_ * unit, scale, low, high, holes))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _measure_sparse(
+    X: Any, lowest: NDArray[np.float64], highest: NDArray[np.float64]
+) -> tuple[NDArray[Any], ...]:
+    """The same of a CSR matrix, from the numbers that it stores."""
+    cells, fences = X.astype(np.float64), (lowest, highest)
+    low, high = min_max_axis(cells, axis=0, ignore_nan=True)
+    holes = np.zeros(X.shape[1], dtype=bool)
+    holes[cells.indices[np.isnan(cells.data)]] = True
+    unit, column = _unit(low, high, fences), cells.indices
+    cells.data = np.clip(cells.data, lowest[column], highest[column]) / unit[column]
+    mean, variance = mean_variance_axis(cells, axis=0)
+    scale = np.sqrt(variance)
+    # As in StandardScaler: a variance within rounding of 0 is a constant column.
+    rounding = X.shape[0] * np.finfo(np.float64).eps
+    constant = variance <= rounding * variance + (rounding * mean) ** 2
+    scale[constant] = 1.0 / unit[constant]
+    mean, scale = mean * unit, scale * unit
+    # Where 0 lies beyond a fence, the zeros that aren't stored count as if they stood there.
+    for j in np.flatnonzero((lowest > 0) | (highest < 0)):
+        one = slice(j, j + 1)
+        mean[one], scale[one], *_ = _measure_dense(X[:, one].toarray(), lowest[one], highest[one])
+    return mean, scale, low, high, holes
 
 
 def _fences(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -27,6 +27,18 @@ def test_sparse_equals_dense(container):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
 
 
+def test_zeros_that_are_not_stored_may_be_far_out():
+    """Beyond the fence of a column they set centre and scale no more than stored ones do."""
+    X = table()
+    X[:, 1], X[:, 2] = 100 + X[:, 1], -100 - X[:, 2]
+    X[[3, 20, 40], 1] = X[[7, 9], 2] = 0.0
+    dense, from_sparse = (small().fit(kind(X))._layout for kind in (np.asarray, sparse.csr_matrix))
+    for name in ("centre", "scale", "low", "high", "fill"):
+        ours, theirs = (getattr(one.standardizer, name) for one in (from_sparse, dense))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12, err_msg=name)
+    assert np.abs(dense.standardizer.centre[1]) > 96  # 95 with the zeros as they are
+
+
 def test_sparse_is_never_dense_as_a_whole(monkeypatch):
     # More cells than the blocks hold that transform and score work through.
     X = sparse.random(1500, 2000, density=0.005, format="csr", random_state=0)
