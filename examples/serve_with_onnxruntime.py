@@ -3,8 +3,9 @@ Serving without torch
 =====================
 
 An embedding of a mixed table as an ONNX graph: strings and numbers in, a code out. The graph needs
-onnxruntime alone, on a machine that knows neither torch nor this package. Printed are the seconds
-of one row, by the graph and by the estimator.
+onnxruntime alone, on a machine that knows neither torch nor this package. To write it takes
+``pip install "sk-infovae[onnx]" onnxruntime``. Printed are the milliseconds of one row, by the graph
+and by the estimator, which reads an array faster than a DataFrame.
 """
 
 import tempfile
@@ -57,4 +58,8 @@ feed = request(row)
 print("largest difference:", np.abs(code - vae.transform(row)).max())
 print(f"graph: {milliseconds(lambda: session.run(None, feed)):.3f} ms a row")
 print(f"estimator: {milliseconds(lambda: vae.transform(row)):.2f} ms a row, a DataFrame of one")
+numbers = X.select_dtypes("number").to_numpy(float)
+of_numbers = InfoVAETransformer(4, max_epochs=20, random_state=0).fit(numbers)
+one = numbers[:1]
+print(f"estimator: {milliseconds(lambda: of_numbers.transform(one)):.2f} ms a row, an array of one")
 print(f"file: {path.stat().st_size / 1e3:.0f} KB")

@@ -22,13 +22,17 @@ from sk_infovae._model.vae import VAE
 from sk_infovae._table.codecs import ColumnCodec, LevelCodec, NumberCodec
 from sk_infovae._table.kinds import largest
 from sk_infovae._table.standardizer import FARTHEST
+from sk_infovae.likelihoods.numerics import log_gamma_ratio
 
 NEEDS = (
     "export_onnx needs the packages onnx and onnxscript ({0}). "
     'Install them: pip install "sk-infovae[onnx]".'
 )
 
-METHODS = ("transform", "inverse_transform")
+METHODS = ("transform", "inverse_transform", "elbo")
+
+N_DRAWS = 64
+"""Of z, for the ELBO of a row."""
 
 NO_LEVEL = "\0"
 """Stands in the table of a column that was missing altogether."""
@@ -58,6 +62,10 @@ class Embedding(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         """``(n_rows, n_columns)`` to ``(n_rows, n_components)``."""
+        return self.module.encode(*self.standardised(cells)).mean
+
+    def standardised(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells in the model's units, and whether each is there."""
         columns = list(cells.unbind(-1))
         for j, levels in self.numeric.items():
             same = columns[j][:, None] == levels
@@ -67,7 +75,32 @@ class Embedding(nn.Module):
         x = (cells - self.centre) / self.scale
         missing = torch.isnan(x)
         x = torch.where(missing, self.fill, x).clamp(-self.far, self.far)
-        return self.module.encode(x.float(), ~missing).mean
+        return x.float(), ~missing
+
+
+class Elbo(Embedding):
+    """From cells to E log p(x|z) - KL(q(z|x)||p(z)) of each row, nats, in the units of X.
+
+    The expectation is a mean over draws of z, the same for all rows: a scrambled Sobol sequence and
+    its mirror image, with a variance of 1 in each dimension.
+    """
+
+    def __init__(self, module: VAE, layout: TableLayout):
+        super().__init__(module, layout)
+        n_components, seed = layout.architecture.n_components, layout.seed_for("score")
+        uniform = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=seed)
+        half = torch.special.ndtri(uniform.draw(N_DRAWS // 2).clamp(1e-6, 1 - 1e-6))
+        half = half / half.square().mean(0).sqrt()
+        self.noise = torch.cat([half, -half])[:, None]
+        self.log_scale = self.scale.log().float()
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """``(n_rows, n_columns)`` to ``(n_rows, 1)``."""
+        x, there = self.standardised(cells)
+        observed, posterior = there.to(x.dtype), self.module.encode(x, there)
+        outputs = self.module.decoder(posterior.rsample(self.noise))
+        log_p = self.module.likelihood.log_prob(x, outputs, observed).mean(0)
+        return (log_p - posterior.kl() - observed @ self.log_scale)[:, None]
 
 
 class Decoding(nn.Module):
@@ -79,7 +112,7 @@ class Decoding(nn.Module):
     def __init__(self, module: VAE, layout: TableLayout):
         super().__init__()
         self.module, self.columns = module, layout.schema.columns
-        self.dtype = None if _is_frame(layout) else getattr(torch, str(layout.schema.dtype))
+        self.dtype = None if is_frame(layout) else getattr(torch, str(layout.schema.dtype))
         self.centre, self.scale = (
             torch.from_numpy(getattr(layout.standardizer, name).copy())
             for name in ("centre", "scale")
@@ -114,6 +147,11 @@ class Decoding(nn.Module):
 
 def export_onnx(estimator: Any, file: Any, method: str) -> None:
     """Write a graph to a path or a binary file object; see `InfoVAETransformer.export_onnx`."""
+    files.write(make_model(estimator, method).SerializeToString(), file)
+
+
+def make_model(estimator: Any, method: str) -> Any:
+    """The graph as a model of ONNX, checked."""
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -126,26 +164,32 @@ def export_onnx(estimator: Any, file: Any, method: str) -> None:
     layout = estimator._layout
     _check_columns(layout)
     module = copy.deepcopy(estimator.module_).cpu().eval()
-    if method == "transform":
-        network, name = Embedding(module, layout), "cells"
-        example = torch.zeros(2, len(layout.schema.columns), dtype=torch.float64)
-    else:
+    if method == "inverse_transform":
         network, name = Decoding(module, layout), "code"
         example = torch.zeros(2, layout.architecture.n_components)
+    else:
+        network, name = (Elbo if method == "elbo" else Embedding)(module, layout), "cells"
+        example = torch.zeros(2, len(layout.schema.columns), dtype=torch.float64)
     rows = {name: {0: torch.export.Dim("n_rows")}}
     with quiet():
-        program = torch.onnx.export(
-            network.eval(), (example,), input_names=[name], dynamic_shapes=rows, dynamo=True,
-            verbose=False,
-        )  # fmt: skip
+        traced = torch.export.export(network.eval(), (example,), dynamic_shapes=rows)
+        traced = traced.run_decompositions({torch.ops.aten.lgamma.default: _log_gamma})
+        program = torch.onnx.export(traced, input_names=[name], dynamo=True, verbose=False)
     assert program is not None
     model = program.model_proto
-    names = [str(column.name) for column in layout.schema.columns]
-    _rename_inside(model.graph, names)
+    rename(model.graph, _prefix([str(column.name) for column in layout.schema.columns]))
     model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 2))
-    (_columns_in if method == "transform" else _columns_out)(model.graph, layout)
+    if method == "inverse_transform":
+        _columns_out(model.graph, layout)
+    else:
+        _columns_in(model.graph, layout, "code" if method == "transform" else "elbo")
     onnx.checker.check_model(model)
-    files.write(model.SerializeToString(), file)
+    return model
+
+
+def _log_gamma(x: Tensor) -> Tensor:
+    """log Gamma(x) of x >= 1, which ONNX does not know, by what it does."""
+    return log_gamma_ratio(x - 1, torch.ones_like(x))
 
 
 @contextmanager
@@ -162,7 +206,8 @@ def quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _is_frame(layout: TableLayout) -> bool:
+def is_frame(layout: TableLayout) -> bool:
+    """Whether fit saw a DataFrame."""
     return layout.schema.container != "numpy"
 
 
@@ -181,7 +226,7 @@ def _kind(column: ColumnCodec) -> str:
 
 
 def _check_columns(layout: TableLayout) -> None:
-    if _is_frame(layout) and "" in [str(column.name) for column in layout.schema.columns]:
+    if is_frame(layout) and "" in [str(column.name) for column in layout.schema.columns]:
         raise ValueError("ONNX needs columns that have a name, got ''. Rename it before fit.")
     for column in layout.schema.columns:
         if not _kind(column):
@@ -201,9 +246,8 @@ def _numeric_levels(layout: TableLayout) -> dict[int, Tensor]:
     }
 
 
-def _rename_inside(graph: Any, names: list[str]) -> None:
-    """Keep the names of columns free: those of torch's graph begin with what none of them does."""
-    prefix = _prefix(names)
+def rename(graph: Any, prefix: str) -> None:
+    """Give every value of a graph a name that begins so."""
     for node in graph.node:
         node.input[:] = [name and prefix + name for name in node.input]
         node.output[:] = [name and prefix + name for name in node.output]
@@ -212,21 +256,21 @@ def _rename_inside(graph: Any, names: list[str]) -> None:
 
 
 def _prefix(names: list[str]) -> str:
+    """How no column's name begins: names of torch's graph do."""
     prefix = "net/"
     while any(name.startswith(prefix) for name in names):
         prefix = f"_{prefix}"
     return prefix
 
 
-def _code(names: list[str]) -> str:
-    """What the codes are called: "code", or more where a column is called so."""
-    name = "code"
+def _free(name: str, names: list[str]) -> str:
+    """The name, with underscores where a column is called so."""
     while name in names:
         name += "_"
     return name
 
 
-def _columns_in(graph: Any, layout: TableLayout) -> None:
+def _columns_in(graph: Any, layout: TableLayout, output: str) -> None:
     """Put the table's columns before the graph."""
     from onnx import TensorProto, helper
 
@@ -236,12 +280,12 @@ def _columns_in(graph: Any, layout: TableLayout) -> None:
     types = {
         "number": TensorProto.DOUBLE, "bool": TensorProto.BOOL, "string": TensorProto.STRING
     }  # fmt: skip
-    if not _is_frame(layout):
+    if not is_frame(layout):
         own = TensorProto.FLOAT if layout.schema.dtype == np.float32 else TensorProto.DOUBLE
         width = len(layout.schema.columns)
         graph.input.append(helper.make_tensor_value_info("X", own, ["n_rows", width]))
         nodes.append(helper.make_node("Cast", ["X"], [cells], to=TensorProto.DOUBLE))
-    names = [str(column.name) for column in layout.schema.columns] if _is_frame(layout) else []
+    names = [str(column.name) for column in layout.schema.columns] if is_frame(layout) else []
     prefix = f"{_prefix(names)}column/"
     for j, name in enumerate(names):
         column = layout.schema.columns[j]
@@ -257,21 +301,22 @@ def _columns_in(graph: Any, layout: TableLayout) -> None:
         nodes.append(helper.make_node("Cast", [source], parts[-1:], to=TensorProto.DOUBLE))
     if parts:
         nodes.append(helper.make_node("Concat", parts, [cells], axis=1))
-    code = _code(names)
-    nodes += [*graph.node, helper.make_node("Identity", [graph.output[0].name], [code])]
+    output = _free(output, names)
+    nodes += [*graph.node, helper.make_node("Identity", [graph.output[0].name], [output])]
     del graph.node[:]
     graph.node.extend(nodes)
-    graph.output[0].name = code
+    graph.output[0].name = output
 
 
 def _columns_out(graph: Any, layout: TableLayout) -> None:
     """Put the table's columns behind the graph."""
     from onnx import TensorProto, helper
 
-    names = [str(one.name) for one in layout.schema.columns] if _is_frame(layout) else ["X"]
-    graph.node.insert(0, helper.make_node("Identity", [_code(names)], [graph.input[0].name]))
-    graph.input[0].name = _code(names)
-    columns = layout.schema.columns if _is_frame(layout) else [None]
+    names = [str(one.name) for one in layout.schema.columns] if is_frame(layout) else ["X"]
+    code = _free("code", names)
+    graph.node.insert(0, helper.make_node("Identity", [code], [graph.input[0].name]))
+    graph.input[0].name = code
+    columns = layout.schema.columns if is_frame(layout) else [None]
     for one, name, column in zip(graph.output, names, columns, strict=True):
         if column is not None and _kind(column) == "string":
             graph.node.append(_table(one.name, name, _strings(column), to_codes=False))

@@ -69,20 +69,23 @@ class Persistent(BaseEstimator):
         return load_model(cls, file, trusted)
 
     def export_onnx(self, file: str | PathLike[str] | BinaryIO, method: str = "transform") -> None:
-        """Write the embedding, or the way back, as an ONNX graph that runs without this package.
+        """Write a graph of ONNX, which runs without this package.
 
         Of an array the graph takes one tensor ``X``, of a DataFrame one of shape (n_rows, 1) for
         each column, by its name: numbers as double with NaN for missing ones, booleans as bool,
         strings as string. A string that fit did not see counts as missing, whatever
-        ``handle_unknown`` says. It gives ``code``; the way back takes ``code`` and gives ``X``, or
-        the columns. Columns of free text stand on neither side.
+        ``handle_unknown`` says. It gives ``code``, or ``elbo`` of shape (n_rows, 1); the way back
+        takes ``code`` and gives ``X``, or the columns. Columns of free text stand on neither side.
+        A step of a Pipeline: see `sk_infovae.onnx.register_converter`.
 
         Parameters
         ----------
         file : str, Path or binary file object
             Where to write.
-        method : {"transform", "inverse_transform"}, default="transform"
-            What the graph does.
+        method : {"transform", "inverse_transform", "elbo"}, default="transform"
+            What the graph does: the embedding, the way back, or E log p(x|z) - KL(q(z|x)||p(z)) of
+            each row by 64 fixed draws of z, in nats and in the units of X, a lower bound of
+            `score_samples`.
 
         Raises
         ------

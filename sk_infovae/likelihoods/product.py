@@ -82,8 +82,12 @@ class ColumnLikelihoods(nn.Module):
         return {name: own[name][:, None] for name in ndims}
 
     def _pick(self, values: Tensor, block: Block) -> Tensor:
-        """The block's columns; no copy where there is one block only."""
-        return values if len(self._likelihoods) == 1 else values[..., block.columns]
+        """The block's columns; no copy where there is one block only.
+
+        Not by ``values[..., columns]``: onnxruntime fuses the transpose in that with a product that
+        comes behind it, and is wrong.
+        """
+        return values if len(self._likelihoods) == 1 else values.index_select(-1, block.columns)
 
     def log_prob(self, x: Tensor, outputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """log p(x|z) over the observed cells, nats, ``(..., n)``.

@@ -1,5 +1,6 @@
 """Graphs of ONNX give what the estimator gives, without it."""
 
+import copy
 import io
 import sys
 
@@ -13,6 +14,8 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from sk_infovae import InfoVAETransformer
+from sk_infovae._inference.information import row_terms
+from sk_infovae._table.reading import read_table
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.skipif(
@@ -201,6 +204,68 @@ def test_what_comes_back_is_within_float32():
     Z = 100 * vae.transform(X)
     (found,) = session(vae, "inverse_transform").run(None, {"code": Z})
     np.testing.assert_allclose(found, vae.inverse_transform(Z), rtol=1e-4)
+
+
+def elbo_of(vae, X, n_draws=4000):
+    """The bound of each row by the estimator's own parts, and the error of its mean over draws."""
+    cells = read_table(vae, vae._layout, X)
+    with torch.no_grad():
+        q, _, reconstruction = row_terms(
+            copy.deepcopy(vae.module_).double(),
+            cells,
+            vae._layout.standardizer,
+            n_draws,
+            torch.Generator().manual_seed(1),
+        )
+    return (reconstruction - q.kl()).numpy()
+
+
+ELBO_CASES = {
+    **{name: ({}, TABLES[name]) for name in TABLES},
+    "counts and tails": CASES["counts and tails"],
+    "ordinal levels": CASES["ordinal levels in an array"],
+    "grey values": CASES["grey values"],
+    "many levels": CASES["many levels"],
+}
+
+
+@pytest.mark.parametrize("case", ELBO_CASES)
+def test_the_elbo_of_a_row(case):
+    params, make = ELBO_CASES[case]
+    X = make()
+    vae = small(n_components=2, max_epochs=20, **params).fit(X)
+    found = embedded(session(vae, "elbo"), X)
+    assert found.shape == (X.shape[0], 1)
+    expected = elbo_of(vae, X)
+    # 64 draws of a Sobol sequence against 4000 at random.
+    np.testing.assert_allclose(found[:, 0], expected, rtol=0.02, atol=0.15)
+    assert found.mean() == pytest.approx(expected.mean(), rel=3e-3, abs=0.03)
+
+
+def test_the_elbo_of_one_linear_component_is_exact():
+    """E |x - o(z)|^2 / v = |x - o(mean)|^2 / v + |slope|^2 std^2 / v, as the variance is 1."""
+    X = numbers()
+    vae = small(n_components=1, hidden_layer_sizes=(), max_epochs=10).fit(X)
+    x, _ = vae._layout.standardizer.encode(X, np.float32)
+    x, module, scale = torch.from_numpy(x), vae.module_, vae._layout.standardizer.scale
+    with torch.no_grad():
+        q = module.encode(x)
+        at_mean = module.likelihood.log_prob(x, module.decoder(q.mean))
+        slope = module.decoder(torch.ones(1, 1)) - module.decoder(torch.zeros(1, 1))
+        variance = torch.from_numpy(vae.noise_variance_ / scale**2)
+        spread = 0.5 * (slope.square() / variance).sum() * q.log_variance.exp()[:, 0]
+        expected = at_mean - spread - q.kl() - np.log(scale).sum()
+    found = embedded(session(vae, "elbo"), X)[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_the_elbo_is_a_bound_in_the_units_of_x():
+    X = numbers()
+    vae, far = small(max_epochs=20).fit(X), small(max_epochs=20).fit(1024 * X)
+    one, other = embedded(session(vae, "elbo"), X), embedded(session(far, "elbo"), 1024 * X)
+    np.testing.assert_allclose(one - X.shape[1] * np.log(1024), other, rtol=1e-4, atol=1e-3)
+    vae.set_params(n_importance_samples=512)
+    assert (one[:, 0] < vae.score_samples(X) + 0.1).all()
 
 
 def test_what_can_not_be_said_is_refused(tmp_path, monkeypatch):
