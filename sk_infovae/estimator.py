@@ -317,7 +317,8 @@ class InfoVAETransformer(
         Parameters
         ----------
         X : {ndarray, CSR matrix, DataFrame, CPU torch tensor} of shape (n_samples, n_features)
-            At least 2 rows; NaN and None are missing cells.
+            At least 2 rows; NaN and None are missing cells. A memmap of more than 2^24 cells is
+            read in shuffled pieces, once an epoch, and never held as a whole.
         y : ignored
             Only for scikit-learn's conventions.
         X_val : like X, default=None

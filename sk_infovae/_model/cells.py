@@ -1,7 +1,9 @@
 """What a model is given of some rows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -27,3 +29,15 @@ class Cells(NamedTuple):
     def to(self, device: str) -> "Cells":
         """The same on a device."""
         return Cells(self.x.to(device), None if self.mask is None else self.mask.to(device))
+
+
+def one_below_the_other(parts: Sequence[Cells]) -> Cells:
+    """The rows of all parts."""
+    x = torch.cat([part.x for part in parts])
+    if all(part.mask is None for part in parts):
+        return Cells(x, None)
+    masks = [
+        torch.ones_like(part.x, dtype=torch.bool) if part.mask is None else part.mask
+        for part in parts
+    ]
+    return Cells(x, torch.cat(masks))

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from sk_infovae._table.disk import DiskTable
+from sk_infovae._table.kinds import is_finite
 from sk_infovae._table.standardizer import row_blocks
 
 
@@ -30,6 +32,8 @@ def finite(cells: Any, names: Any = None) -> Any:
 
 def _first_infinite(cells: Any) -> tuple[int, int] | None:
     """Row and column of the first infinite cell, column before row."""
+    if isinstance(cells, DiskTable):
+        return _first_infinite_on_disk(cells)
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(cells.sum()):  # as it is not where any cell is NaN or infinite
             return None
@@ -47,3 +51,13 @@ def _first_infinite(cells: Any) -> tuple[int, int] | None:
         return None
     first = np.lexsort((rows, columns))[0]
     return int(rows[first]), int(columns[first])
+
+
+def _first_infinite_on_disk(cells: DiskTable) -> tuple[int, int] | None:
+    """The same in one pass: row before column."""
+    for rows in row_blocks(*cells.shape):
+        block = cells[rows]
+        if not is_finite(block) and np.isinf(block).any():
+            row, column = np.argwhere(np.isinf(block))[0]
+            return int(row) + rows.start, int(column)
+    return None

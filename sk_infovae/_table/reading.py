@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
+from sk_infovae._table.disk import DiskTable, is_on_disk
 from sk_infovae._table.infinity import finite
 from sk_infovae._table.schema import is_frame
 from sk_infovae.exceptions import SchemaError
@@ -31,11 +32,14 @@ def check_table(
 
     Returns
     -------
-    X : ndarray or CSR matrix of float64 or float32, or DataFrame
+    X : ndarray or CSR matrix of float64 or float32, DiskTable or DataFrame
         An array has NaN where a cell is missing; a DataFrame is as it was.
     """
     X = to_cpu(X)
-    if is_frame(X):
+    if is_on_disk(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        X = finite(DiskTable(X), getattr(estimator, "feature_names_in_", None))
+    elif is_frame(X):
         _check_names(X)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         if X.shape[0] == 0:

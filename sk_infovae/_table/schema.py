@@ -274,12 +274,12 @@ def _native(X: Any, wanted: Sequence[bool] | None = None) -> Sequence[Any]:
     """The columns of a DataFrame, or (where ``wanted``) those of an array."""
     if is_frame(X):
         return LIBRARIES[container_of(X)].columns(X)
-    if not sparse.issparse(X):
+    if isinstance(X, np.ndarray):
         return list(X.T)
     if wanted is not None and any(wanted):
         raise SchemaError(
-            "Levels (a categorical or ordinal likelihood) can't be read from a CSR matrix. Pass "
-            "a dense array or a DataFrame."
+            "Levels (a categorical or ordinal likelihood) can't be read from a CSR matrix or a "
+            "memmap. Pass a dense array in memory or a DataFrame."
         )
     return [None] * X.shape[1]
 

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
+from sk_infovae._table.disk import DiskTable
 from sk_infovae._table.kinds import largest, scaled, scaled_by_halves, unscaled
 
 BLOCK_CELLS = 2**21
@@ -88,12 +89,13 @@ class Standardizer:
     def fit(
         cls, X: Any, standardised: NDArray[np.bool_], levels: NDArray[np.bool_] | bool = False
     ) -> "Standardizer":
-        """Measure the columns of a float ndarray or CSR matrix with NaN for missing cells.
+        """Measure the columns of a float ndarray, CSR matrix or `DiskTable`, NaN where missing.
 
         Columns of ``levels`` hold codes; code 0 stands for a missing one.
         """
         fences = _fences(X)
-        measure = _measure_sparse if sparse.issparse(X) else _measure_dense
+        measure: Any = _measure_sparse if sparse.issparse(X) else _measure_dense
+        measure = _measure_on_disk if isinstance(X, DiskTable) else measure
         mean, scale, low, high, holes = measure(X, *fences)
         mean, low, high = (np.nan_to_num(a, nan=0.0) for a in (mean, low, high))
         scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
@@ -208,6 +210,31 @@ def _measure_dense(
         scale = np.where(constant, 1.0, scaler.scale_ * unit)
         parts.append((scaler.mean_ * unit, scale, low, high, holes))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _measure_on_disk(
+    X: DiskTable, lowest: NDArray[np.float64], highest: NDArray[np.float64]
+) -> tuple[NDArray[Any], ...]:
+    """The same by blocks of rows: in one pass, two where a column needs a unit of its own."""
+    blocks = list(row_blocks(*X.shape))
+    if len(blocks) == 1:
+        return _measure_dense(X[:], lowest, highest)
+    low, high = np.full((2, X.shape[1]), np.nan)
+    holes, unit = np.zeros(X.shape[1], dtype=bool), np.ones(X.shape[1])
+    while True:
+        scaler = StandardScaler()
+        for rows in blocks:
+            block = X[rows].astype(np.float64, copy=False)
+            low, high = np.fmin(low, np.fmin.reduce(block)), np.fmax(high, np.fmax.reduce(block))
+            holes |= np.isnan(block).any(axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaler.partial_fit(block.clip(lowest, highest) / unit)
+        before, unit = unit, _unit(low, high, (lowest, highest))
+        if np.array_equal(before, unit):
+            break
+    constant = scaler.scale_ != np.sqrt(scaler.var_)
+    scale = np.where(constant, 1.0, scaler.scale_ * unit)
+    return scaler.mean_ * unit, scale, low, high, holes
 
 
 def _measure_sparse(

@@ -220,7 +220,7 @@ def lay_out(
     seed = draw_seed(spec.random_state)
     if known is None:
         layout, cells = TableLayout.measure(X, dtype, spec.columns, spec.networks, seed)
-        return layout, finite(cells)
+        return layout, cells if cells is X else finite(cells)  # X was looked at
     return known[0].of_networks(spec.columns, spec.networks, seed), known[1]
 
 

@@ -23,7 +23,9 @@ from sk_infovae._table.standardizer import BLOCK_CELLS
 from sk_infovae._training.flat_adam import FlatAdam, thin_out
 from sk_infovae._training.interrupts import CtrlC, watch_ctrl_c
 from sk_infovae._training.rows import (
+    DiskRows,
     Rows,
+    Shuffled,
     SideBySide,
     StackedRows,
     WholeBatches,
@@ -171,6 +173,10 @@ class InfoVAENet(NeuralNet):
             kwargs["batch_size"] = batch_size
         elif "batch_sampler" not in kwargs:
             shuffle, drop_last = kwargs.pop("shuffle", training), kwargs.pop("drop_last", False)
+            if isinstance(dataset, DiskRows) and loader is DataLoader and not kwargs:
+                if dataset.neighbors is None:
+                    order = self._shuffle[0] if shuffle else None
+                    return Shuffled(dataset, batch_size, order, drop_last)
             stacked = isinstance(dataset, StackedRows)
             sets = dataset.parts if stacked else [dataset]
             samplers = [

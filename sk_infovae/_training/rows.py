@@ -1,6 +1,7 @@
 """Rows of a table as whole batches: one slice a batch, not one Python call a row."""
 
 import copy
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,8 +12,12 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sk_infovae._model.cells import Cells
+from sk_infovae._model.cells import Cells, one_below_the_other
+from sk_infovae._table.disk import DiskTable
 from sk_infovae._table.standardizer import Standardizer, row_blocks
+
+BUFFER_CELLS, PIECE_CELLS = 2**24, 2**16
+"""Cells of a table in a file that are shuffled together, and that are read in one piece."""
 
 
 class Rows(Dataset):
@@ -109,6 +114,83 @@ class SparseRows(Rows):
         return Cells(torch.from_numpy(x), None if mask is None else torch.from_numpy(mask))
 
 
+class DiskRows(SparseRows):
+    """Rows of a table in a file, encoded as they are read.
+
+    Batches in random order come from `Shuffled`: a row here and a row there would have the disk
+    read a page for each.
+    """
+
+    X: DiskTable
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """The file, its time, and some rows of it (a view is another table); the rows' places."""
+        state, some = os.stat(self.X.filename), self.spread(256)
+        file = self.X.filename, state.st_size, state.st_mtime_ns, self.X.shape
+        return file, self.standardizer, some.x.numpy(), self.chosen.numpy()
+
+    def resident(self) -> Rows:
+        """The same rows in memory."""
+        return Rows(*self.__getitems__(torch.arange(len(self))), torch.arange(len(self)))
+
+
+class Shuffled:
+    """Batches of `DiskRows` in an order that reads the file in long pieces.
+
+    Pieces of `PIECE_CELLS` come in random order; as many as fill a buffer of `BUFFER_CELLS` are
+    encoded together, and their rows shuffled within it. What a buffer leaves for no whole batch
+    joins the next one.
+
+    Parameters
+    ----------
+    rows : DiskRows
+    batch_size : int
+    generator : torch.Generator or None
+        None keeps the order.
+    drop_last : bool
+        Leave out a last batch that is not full.
+    """
+
+    def __init__(
+        self,
+        rows: DiskRows,
+        batch_size: int,
+        generator: torch.Generator | None,
+        drop_last: bool,
+    ):
+        self.dataset, self.generator = rows, generator
+        self.sizes = WholeBatches(len(rows), batch_size, None, drop_last).sizes
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[Cells]:
+        left, sizes = None, iter(self.sizes)
+        size = next(sizes, None)
+        for buffer in self._buffers():
+            buffer = buffer if left is None else one_below_the_other([left, buffer])
+            start = 0
+            while size is not None and len(buffer.x) - start >= size:
+                yield buffer.at(slice(start, start + size))
+                start, size = start + size, next(sizes, None)
+            left = buffer.at(slice(start, None))
+
+    def _buffers(self) -> Iterator[Cells]:
+        n_rows, width = len(self.dataset), self.dataset.X.shape[1]
+        pieces = torch.arange(n_rows).split(max(1, PIECE_CELLS // width))
+        in_buffer = max(1, BUFFER_CELLS // PIECE_CELLS)
+        order = range(len(pieces))
+        if self.generator is not None:
+            order = torch.randperm(len(pieces), generator=self.generator).tolist()
+        for start in range(0, len(pieces), in_buffer):
+            some = [self.dataset.__getitems__(pieces[k]) for k in order[start : start + in_buffer]]
+            buffer = one_below_the_other(some)
+            if self.generator is not None:
+                buffer = buffer.at(torch.randperm(len(buffer.x), generator=self.generator))
+            yield buffer
+
+
 class StackedRows(Rows):
     """Data sets of one length side by side: a batch is ``(n_sets, n, n_columns)``.
 
@@ -138,11 +220,13 @@ class StackedRows(Rows):
 
 
 def make_rows(X: Any, standardizer: Standardizer) -> Rows:
-    """Data set of all rows of a float ndarray or CSR matrix."""
+    """Data set of all rows of a float ndarray, a CSR matrix or a `DiskTable`."""
     n_rows, n_columns = X.shape
     everything = torch.arange(n_rows)
     if sparse.issparse(X):
         return SparseRows(X, standardizer, everything)
+    if isinstance(X, DiskTable) and n_rows * n_columns > BUFFER_CELLS:
+        return DiskRows(X, standardizer, everything)
     x = np.empty((n_rows, n_columns), dtype=np.float32)
     mask: NDArray[np.bool_] | None = None
     for rows in row_blocks(n_rows, n_columns):
@@ -155,12 +239,18 @@ def make_rows(X: Any, standardizer: Standardizer) -> Rows:
 
 
 def hold_out(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
-    """Split off a random part for validation; parts of fewer than 2 rows are not split off."""
+    """Split off a random part for validation; parts of fewer than 2 rows are not split off.
+
+    Those of a table in a file stay in memory, and are as few as a buffer holds.
+    """
     n_valid = round(fraction * len(rows))
+    if isinstance(rows, DiskRows):
+        n_valid = min(n_valid, BUFFER_CELLS // rows.X.shape[1])
     if min(n_valid, len(rows) - n_valid) < 2:
         return rows, None
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    return rows.subset(order[n_valid:].sort()[0]), rows.subset(order[:n_valid].sort()[0])
+    train, valid = (rows.subset(part.sort()[0]) for part in (order[n_valid:], order[:n_valid]))
+    return train, valid.resident() if isinstance(valid, DiskRows) else valid
 
 
 class WholeBatchLoader(DataLoader):

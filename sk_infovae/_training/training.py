@@ -14,7 +14,7 @@ from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import row_blocks
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import TrainingPlan
-from sk_infovae._training.rows import Rows, hold_out
+from sk_infovae._training.rows import DiskRows, Rows, hold_out
 
 START_ROWS = 100_000
 """Rows, evenly spaced, on which the best constant model is measured."""
@@ -76,7 +76,8 @@ class Training:
     @property
     def key(self) -> StackKey | None:
         """What it must share with others; None for one that must train alone."""
-        if self.architecture.is_custom or not self.plan.can_stack:
+        on_disk = isinstance(self.rows, DiskRows)  # whose batches come in an order of its own
+        if self.architecture.is_custom or on_disk or not self.plan.can_stack:
             return None
         sets = [self.rows, self.valid]
         n_rows = [0 if rows is None else len(rows) for rows in sets]
