@@ -418,7 +418,7 @@ class InfoVAETransformer(
             In units of the prior's standard deviation.
         """
         check_is_fitted(self)
-        return self._model().posterior(read_table(self, self._layout, X))
+        return self._model().posterior(read_table(self, self._layout, X, by_blocks=True))
 
     def inverse_transform(self, Z: TableLike) -> Any:
         """Decode codes: the expected x for numbers, the most probable level of a category.
@@ -529,8 +529,8 @@ class InfoVAETransformer(
             return_ess.
         """
         check_is_fitted(self)
-        X = read_table(self, self._layout, X)
         layout = self._layout
+        X = read_table(self, layout, X, by_blocks=True)
         check_values(X, layout.architecture.likelihoods, layout.schema.names, scored=True)
         scores, ess = self._model().score(X, self.n_importance_samples)
         return (scores, ess) if return_ess else scores
@@ -569,7 +569,7 @@ class InfoVAETransformer(
             amortisation gap, active units and more: see `sk_infovae.inspection.Information`.
         """
         check_is_fitted(self)
-        X = read_table(self, self._layout, X, min_rows=2)
+        X = read_table(self, self._layout, X, min_rows=2, by_blocks=True)
         check_values(X, self._layout.architecture.likelihoods, self._layout.schema.names)
         return self._model().information(
             X, self.net_.criterion_, self.n_importance_samples, self._plan.n_neighbors

@@ -19,7 +19,6 @@ from torch import Tensor
 from sk_infovae._inference.evidence import Sampler
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.layout import TableLayout
-from sk_infovae._table.disk import DiskTable
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.reading import TableLike, finite
 
@@ -49,7 +48,7 @@ def impute_table(
     filled : like X, or list of such
     """
     schema = layout.schema
-    table = schema.as_fitted(X[:] if isinstance(X, DiskTable) else X)
+    table = schema.as_fitted(X)
     holes = schema.holes(table)
     rows = np.flatnonzero(holes.any(axis=1))
     cells = finite(schema.encode(table, handle_unknown))[rows]

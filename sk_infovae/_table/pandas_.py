@@ -92,7 +92,8 @@ def value_kind(series: "pd.Series") -> str | None:
     import pandas as pd
 
     is_category = isinstance(series.dtype, pd.CategoricalDtype)
-    return kind_of(series.cat.categories if is_category else series)
+    cells = series.cat.categories if is_category else series
+    return kind_of(pd.Series(cells) if cells.dtype == object else cells)
 
 
 def _time(dtype: Any) -> tuple[str, str] | None:

@@ -27,8 +27,11 @@ def check_table(
     reset: bool = False,
     min_rows: int = 1,
     accept_sparse: str | bool = "csr",
+    by_blocks: bool = False,
 ) -> Any:
     """Validate X as scikit-learn does.
+
+    With ``by_blocks`` a memmap becomes a `DiskTable`, which holds nothing; else it is an array.
 
     Returns
     -------
@@ -36,7 +39,7 @@ def check_table(
         An array has NaN where a cell is missing; a DataFrame is as it was.
     """
     X = to_cpu(X)
-    if is_on_disk(X):
+    if by_blocks and is_on_disk(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         X = finite(DiskTable(X), getattr(estimator, "feature_names_in_", None))
     elif is_frame(X):
@@ -110,18 +113,21 @@ def read_first(estimator: Any, X: Any, min_rows: int) -> tuple[Any, Any, Any]:
     reader = object.__new__(type(estimator))
     vars(reader).update(vars(estimator))
     X = to_cpu(X)
-    return reader, check_table(reader, X, reset=True, min_rows=min_rows), dtype_of(X)
+    table = check_table(reader, X, reset=True, min_rows=min_rows, by_blocks=True)
+    return reader, table, dtype_of(X)
 
 
-def read_table(estimator: Any, layout: Any, X: Any, *, min_rows: int = 1) -> Any:
+def read_table(
+    estimator: Any, layout: Any, X: Any, *, min_rows: int = 1, by_blocks: bool = False
+) -> Any:
     """Validate X and encode it by the columns seen in fit.
 
     Returns
     -------
-    X : ndarray or CSR matrix of float64 or float32
+    X : ndarray or CSR matrix of float64 or float32, or DiskTable
         Cells, NaN where missing.
     """
-    X = check_table(estimator, X, min_rows=min_rows)
+    X = check_table(estimator, X, min_rows=min_rows, by_blocks=by_blocks)
     return layout.schema.encode(X, estimator.handle_unknown)
 
 

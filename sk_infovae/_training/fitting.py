@@ -181,10 +181,12 @@ def fit_table(
         layout, cells = lay_out(table, dtype, spec)
     else:
         reader, layout = estimator, estimator._layout
-        cells = read_table(estimator, layout, X, min_rows=spec.min_rows)
+        cells = read_table(estimator, layout, X, min_rows=spec.min_rows, by_blocks=True)
         layout.check_unchanged(spec.columns, spec.networks)
     rows = encode_rows(layout, cells)
-    valid = None if X_val is None else encode_rows(layout, read_table(reader, layout, X_val))
+    valid = None
+    if X_val is not None:
+        valid = encode_rows(layout, read_table(reader, layout, X_val, by_blocks=True))
     training, names = prepare_training(layout, spec.plan, rows, valid, previous), names_of(reader)
     plan = training.plan
 

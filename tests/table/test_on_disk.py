@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from small_tables import small
 
+from sk_infovae import metrics
 from sk_infovae._table import disk, standardizer
 from sk_infovae._table.disk import DiskTable
 from sk_infovae._training import rows
 from sk_infovae._training.rows import DiskRows, Shuffled, make_rows
+from sk_infovae.preprocessing import TabularPreprocessor
 
 N_ROWS, WIDTH = 400, 5
 
@@ -133,6 +135,19 @@ def test_passes_over_the_file(tmp_path, tiny_blocks, monkeypatch):
         small(max_epochs=max_epochs, early_stopping=False).fit(M)
         rows_read.append(read[0])
     assert rows_read[1] - rows_read[0] == 2 * N_ROWS
+
+
+@pytest.mark.parametrize("name", metrics.__all__)
+def test_scorers_take_one(name, tmp_path, tiny_blocks):
+    X = table()[:100]
+    vae, scorer = small(max_epochs=2).fit(X), getattr(metrics, name)
+    assert scorer(vae, on_disk(X, tmp_path)) == scorer(vae, X)
+
+
+def test_a_table_as_numbers_takes_one(tmp_path):
+    X = table(np.float64)
+    found = TabularPreprocessor().fit(on_disk(X, tmp_path)).transform(on_disk(X, tmp_path))
+    np.testing.assert_array_equal(found, TabularPreprocessor().fit(X).transform(X))
 
 
 def test_a_view_and_another_order(tmp_path, tiny_blocks):
