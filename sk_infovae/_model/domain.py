@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from scipy import sparse
 
+from sk_infovae._table.disk import DiskTable
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import row_blocks
 from sk_infovae.likelihoods import Likelihood
@@ -20,6 +21,11 @@ def broken_rules(
     X: Any, likelihoods: Sequence[Likelihood], *, scored: bool
 ) -> Iterator[tuple[int, str, float]]:
     """Column, rule and first offending value, for each column that breaks its rule."""
+    if isinstance(X, DiskTable):  # in one pass, where any column has a rule
+        rules = [one.score_rule if scored else one.fit_rule for one in likelihoods]
+        for rows in row_blocks(*X.shape) if any(rules) else ():
+            yield from broken_rules(X[rows], likelihoods, scored=scored)
+        return
     for j, likelihood in enumerate(likelihoods):
         rule = likelihood.score_rule if scored else likelihood.fit_rule
         if rule is None:

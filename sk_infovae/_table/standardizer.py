@@ -222,19 +222,51 @@ def _measure_on_disk(
     low, high = np.full((2, X.shape[1]), np.nan)
     holes, unit = np.zeros(X.shape[1], dtype=bool), np.ones(X.shape[1])
     while True:
-        scaler = StandardScaler()
+        moments = np.zeros((3, X.shape[1]))
         for rows in blocks:
             block = X[rows].astype(np.float64, copy=False)
             low, high = np.fmin(low, np.fmin.reduce(block)), np.fmax(high, np.fmax.reduce(block))
             holes |= np.isnan(block).any(axis=0)
             with np.errstate(over="ignore", invalid="ignore"):
-                scaler.partial_fit(block.clip(lowest, highest) / unit)
+                moments = _merge(moments, block.clip(lowest, highest) / unit)
         before, unit = unit, _unit(low, high, (lowest, highest))
         if np.array_equal(before, unit):
             break
-    constant = scaler.scale_ != np.sqrt(scaler.var_)
-    scale = np.where(constant, 1.0, scaler.scale_ * unit)
-    return scaler.mean_ * unit, scale, low, high, holes
+    n, mean, squares = moments
+    scale = _root(squares / np.maximum(n, 1), mean, X.shape[0], unit)
+    return mean * unit, scale * unit, low, high, holes
+
+
+def _merge(moments: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Number, mean and sum of squares about it, by column, with some rows more (Chan et al. 1983).
+
+    scikit-learn's own are NaN for good after a block that lacks a column.
+    """
+    n, mean, squares = moments
+    there = ~np.isnan(block)
+    n_more = there.sum(axis=0)
+    mean_more = np.where(there, block, 0.0).sum(axis=0) / np.maximum(n_more, 1)
+    squares_more = np.square(np.where(there, block - mean_more, 0.0)).sum(axis=0)
+    n_all, step = n + n_more, mean_more - mean
+    share = n_more / np.maximum(n_all, 1)
+    return np.stack(
+        [n_all, mean + step * share, squares + squares_more + np.square(step) * n * share]
+    )
+
+
+def _root(
+    variance: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    n_rows: int,
+    unit: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Standard deviations; 1, whatever the unit, of a constant column.
+
+    As in StandardScaler: that is one with a variance within rounding of 0.
+    """
+    rounding = n_rows * np.finfo(np.float64).eps
+    constant = variance <= rounding * variance + (rounding * mean) ** 2
+    return np.where(constant, 1.0 / unit, np.sqrt(variance))
 
 
 def _measure_sparse(
@@ -248,12 +280,7 @@ def _measure_sparse(
     unit, column = _unit(low, high, fences), cells.indices
     cells.data = np.clip(cells.data, lowest[column], highest[column]) / unit[column]
     mean, variance = mean_variance_axis(cells, axis=0)
-    scale = np.sqrt(variance)
-    # As in StandardScaler: a variance within rounding of 0 is a constant column.
-    rounding = X.shape[0] * np.finfo(np.float64).eps
-    constant = variance <= rounding * variance + (rounding * mean) ** 2
-    scale[constant] = 1.0 / unit[constant]
-    mean, scale = mean * unit, scale * unit
+    mean, scale = mean * unit, _root(variance, mean, X.shape[0], unit) * unit
     # Where 0 lies beyond a fence, the zeros that aren't stored count as if they stood there.
     for j in np.flatnonzero((lowest > 0) | (highest < 0)):
         one = slice(j, j + 1)

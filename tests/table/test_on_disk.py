@@ -5,10 +5,12 @@ import pytest
 from small_tables import small
 
 from sk_infovae import metrics
+from sk_infovae._model.domain import check_values
 from sk_infovae._table import disk, standardizer
 from sk_infovae._table.disk import DiskTable
 from sk_infovae._training import rows
 from sk_infovae._training.rows import DiskRows, Shuffled, make_rows
+from sk_infovae.likelihoods import Bernoulli
 from sk_infovae.preprocessing import TabularPreprocessor
 
 N_ROWS, WIDTH = 400, 5
@@ -60,6 +62,8 @@ def test_statistics_are_those_of_memory(holes, tmp_path, tiny_blocks):
     X[:, 1] = 3.0
     X[:, 2] *= 1e-160  # whose squares are no numbers
     X[7, 3] = 1e9
+    if holes:
+        X[:120, 4] = np.nan  # the first blocks lack the column
     found = small(max_epochs=1).fit(on_disk(X, tmp_path))._layout.standardizer
     expected = small(max_epochs=1).fit(X)._layout.standardizer
     for name in ("centre", "scale", "fill", "low", "high", "has_holes", "far"):
@@ -103,6 +107,25 @@ def test_each_pass_has_every_row_once(batch_size, drop_last, tmp_path, tiny_bloc
             np.testing.assert_array_equal(np.sort(one), np.arange(N_ROWS))
     np.testing.assert_array_equal(passes[0], np.arange(len(passes[0])))
     assert not np.array_equal(passes[1], passes[2])
+
+
+def test_rules_take_one_pass(tmp_path, tiny_blocks, monkeypatch):
+    """Whatever the number of columns; a broken one is named."""
+    X, read = (table() > 0).astype(np.float64), [0]
+    original = DiskTable.__getitem__
+
+    def getitem(self, chosen):
+        cells = original(self, chosen)
+        read[0] += len(cells)
+        return cells
+
+    monkeypatch.setattr(DiskTable, "__getitem__", getitem)
+    likelihoods = [Bernoulli()] * WIDTH
+    check_values(DiskTable(on_disk(X, tmp_path)), likelihoods, None)
+    assert read[0] == N_ROWS
+    X[333, 2] = 7.0
+    with pytest.raises(ValueError, match="Column 2 has likelihood Bernoulli"):
+        small(likelihood="bernoulli").fit(on_disk(X, tmp_path))
 
 
 def test_a_batch_holds_rows_from_many_places(tmp_path, tiny_blocks):
