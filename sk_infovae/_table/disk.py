@@ -38,7 +38,8 @@ class DiskTable:
         self.shape: tuple[int, int] = X.shape
         self.filename = str(X.filename)
         self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-        whole = isinstance(X.base, mmap.mmap) and X.flags.c_contiguous
+        # A view is another part of the file; and what was written in mode "c" is not in it.
+        whole = isinstance(X.base, mmap.mmap) and X.flags.c_contiguous and X.mode != "c"
         self.mapped = None if whole else X
         self.place: dict[str, Any] = {"dtype": X.dtype, "shape": X.shape}
         if whole:

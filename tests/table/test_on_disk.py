@@ -185,6 +185,18 @@ def test_a_view_and_another_order(tmp_path, tiny_blocks):
     small(max_epochs=2).fit(turned)
 
 
+def test_what_was_written_is_read_whether_it_is_in_the_file_or_not(tmp_path, tiny_blocks):
+    X = table()
+    on_disk(X, tmp_path)
+    vae = small(max_epochs=1).fit(X)
+    for mode in ("c", "r+"):
+        written = np.load(tmp_path / "table.npy", mmap_mode=mode)
+        written[5:9] += 3.0
+        changed = np.array(written)
+        np.testing.assert_array_equal(vae.transform(written), vae.transform(changed))
+        assert not np.array_equal(vae.transform(changed), vae.transform(X))
+
+
 def test_what_joblib_shares_is_in_memory(tmp_path):
     folder = tmp_path / disk.JOBLIBS
     folder.mkdir()
