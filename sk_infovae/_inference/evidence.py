@@ -1,10 +1,10 @@
 r"""log p(x) by importance sampling with a proposal from the decoder.
 
 Draws from the encoder's q(z|x) alone are not enough: for alpha > 0 it is narrower than p(z|x) and
-the bound collapses. So three of four draws come from a Gaussian g fitted to the *decoder's*
-posterior (see `proposal`), with wider tails. Both parts are weighted by the mixture's density q
-(balance heuristic, Veach and Guibas 1995), which bounds the weights by a multiple of those of the
-better part.
+the bound collapses. So three of four draws come from Gaussians fitted to the *decoder's* posterior
+at one mode or two (see `proposal`), with wider tails; g is the one at the higher mode. All parts
+are weighted by the mixture's density q (balance heuristic, Veach and Guibas 1995), which bounds the
+weights by a multiple of those of the best part.
 
 Two things keep the draws few. g is a density, so that g(z) / q(z) has mean 1, and what it misses
 in a sample tells what the weights w = p(x, z) / q(z) miss (control variate; Owen and Zhou 2000):
@@ -38,6 +38,7 @@ from sk_infovae._inference.proposal import (
     is_differentiable,
     log_joint,
     propose,
+    sobol_normal,
 )
 from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
@@ -95,24 +96,12 @@ class Weights(NamedTuple):
         return Weights(*(torch.cat(pair, -1) for pair in zip(self, more, strict=True)))
 
 
-def sobol_normal(n_draws: int, dim: int, seed: int) -> Tensor:
-    """Scrambled Sobol points as standard normal draws, ``(n_draws, dim)`` float64.
-
-    Every row of X uses the same draws, so that order and company of the rows change nothing;
-    Sobol points make the error that they then share several times smaller than random ones.
-    """
-    engine = torch.quasirandom.SobolEngine(dim, scramble=True, seed=seed)
-    uniform = engine.draw(n_draws, dtype=torch.float64)
-    # 32 bits a point: stay half a step off 0 and 1, where the quantile is infinite.
-    return torch.special.ndtri(uniform.clamp(2.0**-33, 1 - 2.0**-33))
-
-
 def share_out(noise: Tensor, n_parts: int) -> list[Tensor]:
-    """The noise of each part of the mixture: a quarter is the encoder's where there are two."""
+    """The noise of each part of the mixture: a quarter is the encoder's where there are others."""
     if n_parts == 1:
         return [noise]
     own = max(1, len(noise) // 4)
-    return [noise[:own], noise[own:]]
+    return [noise[:own], *noise[own:].tensor_split(n_parts - 1)]
 
 
 def rounds(noise: Tensor, n_parts: int) -> Iterator[list[Tensor]]:
@@ -133,7 +122,7 @@ def draw(
     """
     parts, n_draws = proposal.parts(), sum(map(len, shares))
     z = torch.cat([part.rsample(share) for part, share in zip(parts, shares, strict=True)], dim=1)
-    log_shares = [math.log(len(share) / n_draws) for share in shares]
+    log_shares = [math.log(len(share) / n_draws) if len(share) else -math.inf for share in shares]
     by_part = [part.log_density(z) + own for part, own in zip(parts, log_shares, strict=True)]
     mixture = torch.logsumexp(torch.stack(by_part, -1), -1)
     mask = None if rows.mask is None else rows.mask[:, None, :]
@@ -237,15 +226,18 @@ def look_again(module: VAE, rows: Cells, proposal: Proposal, noise: Tensor) -> E
     """
     best = noise.new_zeros(len(rows.x), noise.shape[-1])
     height = noise.new_full((len(best),), -math.inf)
-    for shares in rounds(noise, 2):
+    n_parts = len(proposal.parts())
+    for shares in rounds(noise, n_parts):
         for some in gen_batches(len(best), round_size(module, shares)):
             z, log_weight, mixture = draw(module, rows.at(some), proposal.at(some), shares)
             joint, chosen = (log_weight + mixture).max(-1)
             here = z[torch.arange(len(z), device=z.device), chosen]
             best[some] = torch.where((joint > height[some])[:, None], here, best[some])
             height[some] = joint.maximum(height[some])
-    second = Proposal(proposal.encoder, find_mode(module, best, *rows))
-    parts = [weigh(module, rows, second, one, round_size(module, one)) for one in rounds(noise, 2)]
+    third = find_mode(module, best, *rows)
+    again = Proposal(proposal.encoder, third, third)
+    shares = rounds(noise, n_parts)
+    parts = [weigh(module, rows, again, one, round_size(module, one)) for one in shares]
     return estimate(Weights(*(torch.cat(part, -1) for part in zip(*parts, strict=True))))
 
 

@@ -3,16 +3,21 @@
 The second has as its mean the mode m of p(z|x), found by damped Gauss-Newton steps from the
 encoder's mean, and as its precision I + J' F J, where J is the decoder's Jacobian at m and F the
 likelihood's Fisher information. The proposal widens it by c^2 = 1 + 1 / sqrt(d), for the tails.
+
+Where the decoder bends, p(z|x) has several modes, and the encoder's mean leads to one of them, not
+always the highest. So points of the prior, whose decoded outputs serve all rows, are tried as well
+(`two_modes`), and a Gaussian at the second mode is drawn from too.
 """
 
 import math
-import warnings
 from typing import NamedTuple
 
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from sk_infovae._base.posterior import Posterior, standard_normal_log_density
+from sk_infovae._base.warn import warn_user
 from sk_infovae._inference.jacobian import outputs_and_jacobian
 from sk_infovae._model.cells import Cells
 from sk_infovae._model.vae import VAE
@@ -21,6 +26,21 @@ GAUSS_NEWTON_STEPS = 12
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.0625)
 PROMISE = 1e-2
 """A full step that promises fewer nats is taken unseen: at most a seventh of a deviation far."""
+
+MOST_SCOUTS, SCOUT_CELLS = 256, 2**16
+"""Points of the prior from which another mode may be found, a power of 2; outputs of them all."""
+
+TRIED = 8
+"""Highest scouts of a row of which it asks what a step from there promises."""
+
+NEAR = 3.0
+"""Deviations from the known mode within which a step from a scout leads to it."""
+
+WORTH = 5.0
+"""A second mode is of interest if it is at most so many nats lower than the first."""
+
+LOOK_CELLS = 2**18
+"""Cells of rows and scouts that are looked at together."""
 
 
 class GaussianProposal(NamedTuple):
@@ -44,29 +64,53 @@ class GaussianProposal(NamedTuple):
         log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return standard_normal_log_density(whitened) + log_det[:, None]
 
+    def deviations(self, z: Tensor) -> Tensor:
+        """How far z ``(n, n_draws, d)`` is from the mean, in standard deviations."""
+        return ((z - self.mean[:, None, :]) @ self.precision_factor).norm(dim=-1)
+
     def at(self, index: Tensor | slice) -> "GaussianProposal":
         """Those of some of the rows."""
         return GaussianProposal(self.mean[index], self.precision_factor[index])
 
 
 class Proposal(NamedTuple):
-    """What is drawn from for each row: q(z|x) and, where the decoder allows it, a fit to p(z|x)."""
+    """What is drawn from for each row: q(z|x) and, where the decoder allows it, fits to p(z|x).
+
+    ``fitted`` is the fit at the highest mode, ``other`` that at another one; of a row that has none
+    it is the same.
+    """
 
     encoder: GaussianProposal
     fitted: GaussianProposal | None
+    other: GaussianProposal | None
 
     def parts(self) -> list[GaussianProposal]:
-        """The mixture's parts; the fit has wider tails in it."""
-        if self.fitted is None:
+        """The mixture's parts; the fits have wider tails in it."""
+        if self.fitted is None or self.other is None:
             return [self.encoder]
         widening = math.sqrt(1 + 1 / math.sqrt(self.fitted.mean.shape[-1]))
-        mean, factor = self.fitted
-        return [self.encoder, GaussianProposal(mean, factor / widening)]
+        fits = (self.fitted, self.other)
+        return [
+            self.encoder,
+            *(GaussianProposal(g.mean, g.precision_factor / widening) for g in fits),
+        ]
 
     def at(self, index: Tensor | slice) -> "Proposal":
         """That of some of the rows."""
-        fitted = None if self.fitted is None else self.fitted.at(index)
-        return Proposal(self.encoder.at(index), fitted)
+        fits = (part if part is None else part.at(index) for part in self[1:])
+        return Proposal(self.encoder.at(index), *fits)
+
+
+def sobol_normal(n_draws: int, dim: int, seed: int) -> Tensor:
+    """Scrambled Sobol points as standard normal draws, ``(n_draws, dim)`` float64.
+
+    Every row of X uses the same draws, so that order and company of the rows change nothing;
+    Sobol points make the error that they then share several times smaller than random ones.
+    """
+    engine = torch.quasirandom.SobolEngine(dim, scramble=True, seed=seed)
+    uniform = engine.draw(n_draws, dtype=torch.float64)
+    # 32 bits a point: stay half a step off 0 and 1, where the quantile is infinite.
+    return torch.special.ndtri(uniform.clamp(2.0**-33, 1 - 2.0**-33))
 
 
 def log_joint(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -77,7 +121,13 @@ def log_joint(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
 
 def curvature(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Gradient of log p(x, z) in z ``(n, d)`` and its Gauss-Newton precision I + J' F J."""
-    outputs, jacobian = outputs_and_jacobian(module.decoder, z)
+    return curvature_of(module, z, *outputs_and_jacobian(module.decoder, z), x, mask)
+
+
+def curvature_of(
+    module: VAE, z: Tensor, outputs: Tensor, jacobian: Tensor, x: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The same, the decoder's outputs and Jacobian at z being known."""
     with torch.enable_grad():
         outputs = outputs.detach().requires_grad_()
         slope = torch.autograd.grad(module.likelihood.log_prob(x, outputs, mask).sum(), outputs)[0]
@@ -131,6 +181,60 @@ def climb(
     return z, height, moved
 
 
+def two_modes(
+    module: VAE, fitted: GaussianProposal, rows: Cells
+) -> tuple[GaussianProposal, GaussianProposal]:
+    """The fits at the highest mode that is known and at another; equal where there is none.
+
+    A row climbs from its most promising scout, if that promises at least a mode that counts.
+    """
+    start, promise = best_scouts(module, rows, fitted)
+    reached = log_joint(module, fitted.mean, *rows)
+    some = (promise > reached - WORTH).nonzero()[:, 0]
+    found, own = find_mode(module, start[some], *rows.at(some)), fitted.at(some)
+    height = log_joint(module, found.mean, *rows.at(some))
+    is_another = (own.deviations(found.mean[:, None])[:, 0] > 1) & (height > reached[some] - WORTH)
+    is_higher = is_another & (height > reached[some])
+    first, second = (GaussianProposal(*(part.clone() for part in fitted)) for _ in range(2))
+    for high, low, new, old in zip(first, second, found, own, strict=True):
+        shape = (-1,) + (1,) * (new.ndim - 1)
+        high[some] = torch.where(is_higher.view(shape), new, old)
+        low[some] = torch.where((is_another & ~is_higher).view(shape), new, old)
+    return first, second
+
+
+def best_scouts(module: VAE, rows: Cells, fitted: GaussianProposal) -> tuple[Tensor, Tensor]:
+    """For each row a point of the prior from where a step leads high, and what it promises.
+
+    That is log p(x, z) + g' P^-1 g / 2 with gradient g and Gauss-Newton precision P, of the `TRIED`
+    scouts with the largest log p(x, z). Steps to the mode that is known count for nothing.
+    """
+    d = fitted.mean.shape[-1]
+    n_scouts = min(
+        MOST_SCOUTS, 2 ** max(3, int(math.log2(SCOUT_CELLS / module.likelihood.n_outputs)))
+    )
+    z = sobol_normal(n_scouts, d, seed=0).to(rows.x)
+    outputs, jacobian = outputs_and_jacobian(module.decoder, z)
+    log_prior = standard_normal_log_density(z)
+    size = max(1, LOOK_CELLS // (outputs.shape[-1] * max(n_scouts, TRIED * d)))
+    starts, promises = [], []
+    for some in gen_batches(len(rows.x), size):
+        x, mask = part = rows.at(some)
+        among = None if mask is None else mask[:, None, :]
+        heights = module.likelihood.log_prob(x[:, None, :], outputs[None], among) + log_prior
+        height, which = (found.flatten() for found in heights.topk(TRIED))
+        tried = z[which]
+        each = part.at(torch.arange(len(x), device=x.device).repeat_interleave(TRIED))
+        gradient, precision = curvature_of(module, tried, outputs[which], jacobian[which], *each)
+        step = torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky(precision))[..., 0]
+        promise = (height + 0.5 * (gradient * step).sum(-1)).view(-1, TRIED)
+        known = fitted.at(some).deviations((tried + step).view(-1, TRIED, d)) < NEAR
+        promise, best = promise.masked_fill(known, -math.inf).max(1)
+        starts.append(tried.view(-1, TRIED, d)[torch.arange(len(best)), best])
+        promises.append(promise)
+    return torch.cat(starts), torch.cat(promises)
+
+
 def encoder_proposal(posterior: Posterior) -> GaussianProposal:
     """q(z|x) in the same form."""
     return GaussianProposal(
@@ -139,12 +243,14 @@ def encoder_proposal(posterior: Posterior) -> GaussianProposal:
 
 
 def propose(module: VAE, x: Tensor, mask: Tensor | None, refine: bool) -> Proposal:
-    """q(z|x) and, with refine, the Gaussian fitted to the decoder."""
+    """q(z|x) and, with refine, the Gaussians fitted to the decoder."""
     posterior = module.encode(x, mask)
     # A row far from all training rows can overflow the exponential; the prior's scale is enough.
     safe = Posterior(posterior.mean, posterior.log_variance.clamp(-40.0, 20.0))
-    fitted = find_mode(module, safe.mean, x, mask) if refine else None
-    return Proposal(encoder_proposal(safe), fitted)
+    if not refine:
+        return Proposal(encoder_proposal(safe), None, None)
+    fitted = find_mode(module, safe.mean, x, mask)
+    return Proposal(encoder_proposal(safe), *two_modes(module, fitted, Cells(x, mask)))
 
 
 def is_differentiable(module: VAE, z: Tensor) -> bool:
@@ -152,11 +258,11 @@ def is_differentiable(module: VAE, z: Tensor) -> bool:
     try:
         outputs_and_jacobian(module.decoder, z)
     except (RuntimeError, NotImplementedError) as error:
-        warnings.warn(
+        warn_user(
             "torch.func could not differentiate the decoder, so the score falls back to draws "
             "from q(z|x), a lower bound that is far too low for alpha > 0. Build the decoder of "
             f"differentiable torch operations. The cause: {error}",
-            stacklevel=2,
+            UserWarning,
         )
         return False
     return True
