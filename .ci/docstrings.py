@@ -19,7 +19,8 @@ PACKAGE = "sk_infovae"
 MODULES = [
     f"{PACKAGE}.{name}"
     for name in """
-        callbacks datasets divergences exceptions likelihoods metrics model_selection preprocessing
+        callbacks datasets divergences exceptions inspection likelihoods metrics model_selection
+        preprocessing
     """.split()
 ]
 

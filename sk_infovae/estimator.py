@@ -105,10 +105,11 @@ class InfoVAETransformer(
     handle_unknown : {"missing", "error"}, default="missing"
         What becomes of a category that fit did not see.
     text_features : {"drop", "error"}, default="drop"
-        What becomes of free text: string columns with more than 50 levels, where most cells hold
-        a string that occurs nowhere else. "drop" leaves them out with a warning: they are missing
-        in ``inverse_transform`` and ``sample``, untouched by ``impute``, and not in the score. A
-        column that ``likelihood`` or ``categorical_features`` names is read as levels.
+        What becomes of free text: string columns of 20 or more cells that all differ, or with
+        more than 50 levels, where most cells hold a string that occurs nowhere else. "drop" leaves
+        them out with a warning: they are missing in ``inverse_transform`` and ``sample``,
+        untouched by ``impute``, and not in the score. A column that ``likelihood`` or
+        ``categorical_features`` names is read as levels.
     hidden_layer_sizes : sequence of int, default=(128, 128)
         Widths of the encoder; the decoder mirrors them. Beside each perceptron stands a linear map
         that begins as PCA's. Empty for a linear encoder and decoder, which with alpha = 0 and

@@ -24,14 +24,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn import manifold
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sk_infovae._base.threads import mind_a_fork
+from sk_infovae._fitted import (
+    cells_and_decoded,
+    columns_of_levels,
+    columns_with_distance,
+    some_rows,
+    vae_and_table,
+    with_distances,
+)
 from sk_infovae._inference.information import (
     DRAWS,
     MOST_DRAWS_A_ROW,
@@ -86,7 +92,7 @@ def log_likelihood(estimator: BaseEstimator, X: TableLike, y: Any = None) -> flo
     score : float
         Nats per sample, in the units of the X that reaches the transformer.
     """
-    vae, X = _vae_and_table(estimator, X)
+    vae, X = vae_and_table(estimator, X)
     return vae.score(X)
 
 
@@ -112,7 +118,7 @@ def median_log_likelihood(estimator: BaseEstimator, X: TableLike, y: Any = None)
     score : float
         Nats per sample, in the units of the X that reaches the transformer.
     """
-    vae, X = _vae_and_table(estimator, X)
+    vae, X = vae_and_table(estimator, X)
     return float(np.median(vae.score_samples(X)))
 
 
@@ -136,7 +142,7 @@ def elbo(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     score : float
         Nats per sample, in the units of the X that reaches the transformer.
     """
-    posterior, noise, reconstruction = _terms(*_vae_and_table(estimator, X))
+    posterior, noise, reconstruction = _terms(*vae_and_table(estimator, X))
     z = posterior.rsample(noise)
     kl = 0.5 * (z.square() - noise.square() - posterior.log_variance).sum(-1)
     return (reconstruction.mean() - kl.mean()).item()
@@ -164,11 +170,11 @@ def neg_reconstruction_error(estimator: BaseEstimator, X: TableLike, y: Any = No
     score : float
         At most 0, which is a perfect reconstruction.
     """
-    vae, X = _vae_and_table(estimator, X)
-    cells, decoded = _cells_and_decoded(vae, X)
+    vae, X = vae_and_table(estimator, X)
+    cells, decoded = cells_and_decoded(vae, X)
     observed = ~np.isnan(cells)
     kept = _columns_to_compare(observed.sum(axis=0) >= 1)
-    levels = _columns_of_levels(vae)
+    levels = columns_of_levels(vae)
     off = np.where(levels, cells != decoded, (cells - decoded) / vae._layout.standardizer.scale)
     means = np.mean(off[:, kept] ** 2, axis=0, where=observed[:, kept])
     return float(-np.where(levels[kept], means, np.sqrt(means)).mean())
@@ -195,10 +201,10 @@ def reconstruction_r2(estimator: BaseEstimator, X: TableLike, y: Any = None) -> 
     score : float
         At most 1; 0 for a model that knows the mean of each column in X, and no more.
     """
-    vae, X = _vae_and_table(estimator, X)
-    cells, decoded = _cells_and_decoded(vae, X)
+    vae, X = vae_and_table(estimator, X)
+    cells, decoded = cells_and_decoded(vae, X)
     observed = ~np.isnan(cells)
-    kept = _columns_to_compare((observed.sum(axis=0) >= 2) & _columns_with_distance(vae))
+    kept = _columns_to_compare((observed.sum(axis=0) >= 2) & columns_with_distance(vae))
     cells, decoded, observed = cells[:, kept], decoded[:, kept], observed[:, kept]
     squares = np.sum((cells - decoded) ** 2, axis=0, where=observed)
     spread = np.var(cells, axis=0, where=observed) * observed.sum(axis=0)
@@ -227,7 +233,7 @@ def mutual_information(estimator: BaseEstimator, X: TableLike, y: Any = None) ->
     score : float
         Nats per sample, between 0 and log n up to the noise of the estimate.
     """
-    terms = _terms(*_vae_and_table(estimator, X))
+    terms = _terms(*vae_and_table(estimator, X))
     return decompose(terms.posterior, terms.noise).mutual_information.mean().item()
 
 
@@ -254,7 +260,7 @@ def neg_mmd(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float:
     score : float
         Minus the squared MMD, no unit; at least -2.
     """
-    vae, X = _vae_and_table(estimator, X)
+    vae, X = vae_and_table(estimator, X)
     posterior = _terms(vae, X).posterior
     loss = InfoVAELoss(1, 1, MMD(estimator="mixture"))
     generator = torch.Generator().manual_seed(vae._layout.seed_for("information"))
@@ -280,7 +286,7 @@ def active_units(estimator: BaseEstimator, X: TableLike, y: Any = None) -> float
     score : float
         From 0 to n_components.
     """
-    posterior = _terms(*_vae_and_table(estimator, X)).posterior
+    posterior = _terms(*vae_and_table(estimator, X)).posterior
     return float(active_dimensions(posterior).sum())
 
 
@@ -341,49 +347,17 @@ def _places(
     estimator: BaseEstimator, X: TableLike, name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Rows as points whose distances mean something, and their codes."""
-    vae, X = _vae_and_table(estimator, X)
+    vae, X = vae_and_table(estimator, X)
     check_is_fitted(vae)
-    X = _some_rows(read_table(vae, vae._layout, X), MOST_ROWS_OF_NEIGHBORS, seed=0)
+    X = some_rows(read_table(vae, vae._layout, X), MOST_ROWS_OF_NEIGHBORS, seed=0)
     if X.shape[0] <= 2 * N_NEIGHBORS:
         raise ValueError(
             f"{name} needs more than {2 * N_NEIGHBORS} rows, twice its {N_NEIGHBORS} "
             f"neighbours; got n_samples={X.shape[0]}. Score on more rows, with fewer folds in a "
             "cross-validation."
         )
-    cells = _with_distances(vae, vae._layout.standardizer.encode(X, np.float64)[0])
+    cells = with_distances(vae, vae._layout.standardizer.encode(X, np.float64)[0])
     return cells, vae._model().posterior(X)[0]
-
-
-def _vae_and_table(estimator: BaseEstimator, X: TableLike) -> tuple[InfoVAETransformer, Any]:
-    """The transformer in a fitted estimator, and X as it arrives there.
-
-    Raises
-    ------
-    TypeError
-        When there is none, or more than one.
-    """
-    found = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(found, InfoVAETransformer):
-        return found, X
-    if isinstance(found, Pipeline):
-        places = [k for k, (_, step) in enumerate(found.steps) if _count_vaes(step)]
-        if _count_vaes(found) == 1:
-            k = places[0]
-            return _vae_and_table(found[k], found[:k].transform(X) if k else X)
-    steps = [type(step).__name__ for _, step in getattr(found, "steps", [])]
-    received = type(found).__name__ + (f" of {', '.join(steps)}" if steps else "")
-    raise TypeError(
-        "The scorers of sk_infovae.metrics take an InfoVAETransformer, a Pipeline with exactly one "
-        f"as a step, or a search over either with refit; got {received}. Make the transformer a "
-        "step of the Pipeline, or score by another measure."
-    )
-
-
-def _count_vaes(estimator: BaseEstimator) -> int:
-    """How many transformers of ours there are in a step, Pipelines within Pipelines included."""
-    if isinstance(estimator, Pipeline):
-        return sum(_count_vaes(step) for _, step in estimator.steps)
-    return int(isinstance(estimator, InfoVAETransformer))
 
 
 def _terms(vae: InfoVAETransformer, X: TableLike) -> RowTerms:
@@ -394,50 +368,12 @@ def _terms(vae: InfoVAETransformer, X: TableLike) -> RowTerms:
     layout = vae._layout
     check_values(X, layout.architecture.likelihoods, layout.schema.names)
     seed = layout.seed_for("information")
-    X = _some_rows(X, MOST_ROWS, seed)
+    X = some_rows(X, MOST_ROWS, seed)
     n_draws = min(MOST_DRAWS_A_ROW, math.ceil(DRAWS / X.shape[0]))
     module = copy.deepcopy(vae.module_).double().eval()
     with torch.no_grad():
         generator = torch.Generator().manual_seed(seed)
         return row_terms(module, X, layout.standardizer, n_draws, generator)
-
-
-def _some_rows(X: TableLike, most: int, seed: int) -> Any:
-    """At most so many rows, in their order."""
-    n_rows = X.shape[0]
-    if n_rows <= most:
-        return X
-    return X[np.sort(np.random.default_rng(seed).choice(n_rows, most, replace=False))]
-
-
-def _cells_and_decoded(
-    vae: InfoVAETransformer, X: TableLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """X and its reconstruction, numbers in the units of X, NaN where X has no cell."""
-    decoded = vae.inverse_transform(vae.posterior(X)[0])
-    cells, decoded = (read_table(vae, vae._layout, table) for table in (X, decoded))
-    cells = cells.toarray() if sparse.issparse(cells) else cells
-    return cells.astype(np.float64), decoded.astype(np.float64)
-
-
-def _columns_of_levels(vae: InfoVAETransformer) -> NDArray[np.bool_]:
-    """Columns whose cells are right or wrong, but not near."""
-    schema = vae._layout.schema
-    return schema.has_levels | (schema.kinds == "bool")
-
-
-def _columns_with_distance(vae: InfoVAETransformer) -> NDArray[np.bool_]:
-    """Columns of numbers, booleans as 0 and 1 included."""
-    return ~vae._layout.schema.has_levels
-
-
-def _with_distances(vae: InfoVAETransformer, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The cells, for each column of levels an indicator for each level in place of its code."""
-    levels = vae._layout.schema.has_levels
-    parts = [cells[:, ~levels]]
-    for codes in cells[:, levels].T:
-        parts.append((codes[:, None] == np.unique(codes)) / np.sqrt(2))
-    return np.hstack(parts)
 
 
 def _columns_to_compare(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

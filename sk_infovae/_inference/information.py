@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sk_infovae._base.posterior import LOG_2PI, Posterior, standard_normal_log_density
 from sk_infovae._inference.neighbors import NEIGHBOR_ROWS, information_of_neighbors
+from sk_infovae._inference.report import as_html, as_text
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.kinds import CellTable
@@ -40,9 +41,11 @@ PAIR_CELLS = 2**24
 """Cells of the largest tensor over pairs of rows (128 MiB in float64)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Information:
     """The objective's terms on a table, nats per sample, natural logarithms.
+
+    Prints as a short table.
 
     Attributes
     ----------
@@ -112,6 +115,12 @@ class Information:
     neighbor_information_cap: float
     n_rows: int
     n_rows_given: int
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 class Decomposition(NamedTuple):

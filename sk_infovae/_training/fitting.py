@@ -21,9 +21,10 @@ from sk_infovae._model.domain import check_values
 from sk_infovae._model.layout import ColumnSpec, TableLayout
 from sk_infovae._table.reading import finite, read_first, read_table
 from sk_infovae._training.ahead import Ahead, TrainedAhead
+from sk_infovae._training.history import tidy_history
 from sk_infovae._training.hooks import SklearnCallbacks
 from sk_infovae._training.loop import train_alone
-from sk_infovae._training.net import InfoVAENet, tidy_history
+from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.ordering import reorder
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import Rows, make_rows

@@ -7,7 +7,7 @@ from typing import Any
 from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.net import InfoVAENet, detached_copy

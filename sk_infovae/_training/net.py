@@ -410,17 +410,3 @@ def detached_copy(tensors: dict[str, Any]) -> dict[str, Any]:
         key: value.detach().clone() if isinstance(value, Tensor) else value
         for key, value in tensors.items()
     }
-
-
-def tidy_history(epochs: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Epoch number and every term, train terms by their own names, ``valid_`` ones as they are."""
-    return [
-        {"epoch": epoch["epoch"]}
-        | {name: epoch[f"train_{name}"] for name in Terms._fields if f"train_{name}" in epoch}
-        | {
-            f"valid_{name}": epoch[f"valid_{name}"]
-            for name in Terms._fields
-            if f"valid_{name}" in epoch
-        }
-        for epoch in epochs
-    ]

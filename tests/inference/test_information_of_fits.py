@@ -339,3 +339,17 @@ def test_codes_that_know_nothing_share_nothing():
         vae._model().module.double(), X, vae._layout.standardizer, mean, 15, torch.Generator()
     )
     assert abs(found) < 0.02
+
+
+def test_information_prints_as_a_short_table():
+    X = load_wine().data
+    found = small().fit(X).information(X)
+    text, html = repr(found), found._repr_html_()
+    assert len(text.split("\n")) == 10
+    assert max(map(len, text.split("\n"))) <= 88
+    for name in ("kl", "mutual_information", "marginal_kl", "elbo", "log_likelihood"):
+        value = f"{getattr(found, name):.2f}"
+        assert value in text
+        assert f"<td>{value}</td>" in html
+    assert html.count("<tr>") == 9
+    assert "KL(q(z|x) || p(z))" in html

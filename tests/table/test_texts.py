@@ -340,3 +340,25 @@ def test_before_pca_a_table_comes_back_whole():
     back = pca.inverse_transform(pca.transform(X))
     assert back["name"].isna().all()
     assert (back.dtypes == X.dtypes).all()
+
+
+@libraries
+@pytest.mark.parametrize(
+    ("cells", "is_text"),
+    [
+        ([f"name {k}" for k in range(19)], False),
+        ([f"name {k}" for k in range(20)], True),
+        ([f"name {k}" for k in range(19)] + ["name 0"], False),
+        ([f"name {k}" for k in range(19)] + [None], False),
+        ([f"name {k}" for k in range(50)] + ["name 0"], False),
+        ([f"name {k}" for k in range(51)] + ["name 0"], True),
+        ([f"name {k // 2}" for k in range(120)], False),
+    ],
+)
+def test_what_is_free_text(cells, is_text, library):
+    frame = library(pd.DataFrame({"a": np.arange(len(cells)) / 7, "name": cells}))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        vae = small(max_epochs=1).fit(frame)
+    assert bool([one for one in told if "'name': free text" in str(one.message)]) == is_text
+    assert vae._layout.schema.left_out == (["name"] if is_text else [])

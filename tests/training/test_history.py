@@ -60,3 +60,20 @@ def test_rows_held_out_do_not_train():
     small(Count(), max_epochs=1, validation_fraction=0.25).fit(table(200))
     assert sum(n for training, n in rows if training) == 150
     assert sum(n for training, n in rows if not training) == 50
+
+
+def test_history_prints_the_first_and_the_last_epochs(X):
+    few, many = (small(max_epochs=n, early_stopping=False).fit(X).history_ for n in (3, 20))
+    title, names, *rows = repr(few).split("\n")
+    assert title == "3 epochs"
+    assert names.split() == ["epoch", *TERMS]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3"]
+    for row, epoch in zip(rows, few, strict=True):
+        assert [float(cell) for cell in row.split()] == pytest.approx(
+            list(epoch.values()), rel=1e-3
+        )
+    shown = [row.split()[0] for row in repr(many).split("\n")[2:]]
+    assert shown == ["1", "2", "3", "4", "...", "17", "18", "19", "20"]
+    assert len({len(line) for line in repr(few).split("\n")[1:]}) == 1  # aligned
+    assert repr(type(few)()) == "0 epochs"
+    assert few == list(few)  # a list in all else
