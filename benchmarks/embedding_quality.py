@@ -122,15 +122,16 @@ def todo(arguments, done):
 
 
 def report(results):
-    """Print gains over PCA by method, and where they are lost."""
+    """Print gains over the better PCA (or the first method) by method, and where they are lost."""
     cells = results.melt(
         ["table", "k", "split", "method"], [*PROBES], var_name="probe", value_name="value"
     ).pivot_table(index=["table", "k", "probe", "split"], columns="method", values="value")
     means = cells.groupby(["table", "k", "probe"]).mean()
-    base = means[[name for name in BASE if name in means]].idxmax(axis=1)
+    against = [name for name in BASE if name in means] or [results.method[0]]
+    base = means[against].idxmax(axis=1)
     better = cells.apply(lambda row: row[base[row.name[:3]]], axis=1)
     print(f"{'method':16} {'gain':>6} {'better':>7} {'worst':>7}  significantly worse cells")
-    for method in (name for name in cells if name not in BASE):
+    for method in (name for name in cells if name not in against):
         gain = (cells[method] - better).dropna().groupby(["table", "k", "probe"])
         mean, error = gain.mean(), gain.std() / np.sqrt(gain.count())
         worse = mean[(mean < -2 * error)]
