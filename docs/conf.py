@@ -8,6 +8,9 @@ import importlib.metadata
 import inspect
 import os
 
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+
 project = "sk_infovae"
 author = "sk_infovae developers"
 copyright = f"2026, {author}"
@@ -16,7 +19,6 @@ version = release = importlib.metadata.version("sk-infovae")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
@@ -26,6 +28,9 @@ templates_path = ["_templates"]
 default_role = "code"
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_math_renderer = "mathml"
 html_title = f"{project} {release}"
 html_show_sourcelink = False
 
@@ -65,6 +70,20 @@ def skip_foreign(app, what, name, obj, skip, options):
     return True if foreign and name not in FROM_SKLEARN else skip
 
 
+def visit_formula(translator, node):
+    """Write a formula as MathML, which browsers show without a script or a network."""
+    translator.body.append(convert(node.astext(), display="inline"))
+    raise SkipNode
+
+
+def visit_displayed_formula(translator, node):
+    """The same on lines of its own."""
+    formula = convert(node.astext(), display="block")
+    translator.body.append(f'<div class="formula">{formula}</div>\n')
+    raise SkipNode
+
+
 def setup(app):
-    """Connect the hook above."""
+    """Connect what stands above."""
     app.connect("autodoc-skip-member", skip_foreign)
+    app.add_html_math_renderer("mathml", (visit_formula, None), (visit_displayed_formula, None))
