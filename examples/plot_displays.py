@@ -75,3 +75,7 @@ search = InfoVAEGridSearchCV(
 ).fit(X)
 save(TradeoffDisplay.from_search(search), "tradeoff")
 print(search.best_params_)
+
+# %%
+# Three dimensions keep seven tenths of the wines' variance: the first is flavanoids and phenols,
+# the second colour and alcohol, the third ash.

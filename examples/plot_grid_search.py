@@ -128,3 +128,7 @@ for k, d in enumerate(GRID["n_components"]):
             f" {plane[i, j, k]:9.3f}"
         )
 print(f"\npicture: {OUTPUT / 'grid_search.png'}")
+
+# %%
+# The score takes 16 components and alpha = 0.5, and is flat around it; lambd = 100 instead of 10
+# brings the codes nearer to the prior and costs at most 0.6 nats.

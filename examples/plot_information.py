@@ -66,3 +66,7 @@ right.legend(loc="upper left")
 figure.suptitle("Digits, 2 components, lambd = 10: held-out rows, three seeds")
 figure.savefig(OUTPUT / "information_alpha.png", dpi=110)
 print(f"\npicture: {OUTPUT / 'information_alpha.png'}")
+
+# %%
+# The higher alpha is, the more the code knows of a row, and the further the codes as a whole are
+# from the prior.

@@ -125,3 +125,7 @@ share.plot.bar(ax=axes[2], rot=60, color=["tab:gray", "tab:green"], width=0.8)
 axes[2].set(title="Harbour and sex", xlabel="", ylabel="share")
 OUTPUT.mkdir(exist_ok=True)
 figure.savefig(OUTPUT / "mixed_table.png", dpi=120)
+
+# %%
+# One model embeds the passengers, fills their missing ages by what else is known of them, and draws
+# new ones in the same columns and dtypes.

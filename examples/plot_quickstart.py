@@ -120,3 +120,7 @@ figure.colorbar(points, ax=axes, ticks=range(10), label="digit", shrink=0.8)
 OUTPUT.mkdir(exist_ok=True)
 figure.savefig(OUTPUT / "quickstart.png", dpi=110)
 print(f"\npicture: {OUTPUT / 'quickstart.png'}")
+
+# %%
+# In two dimensions the classifier reads more from the searched embedding than from PCA's; at eight
+# they are nearly equal.

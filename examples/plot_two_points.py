@@ -123,3 +123,7 @@ axes[1, 1].legend(loc="upper left")
 OUTPUT.mkdir(exist_ok=True)
 figure.savefig(OUTPUT / "two_points.png", dpi=110)
 print(f"\npicture: {OUTPUT / 'two_points.png'}")
+
+# %%
+# The ELBO's two codes leave most of the prior uncovered, so that what is drawn lies between the two
+# points; with the MMD the codes cover it.

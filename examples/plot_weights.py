@@ -62,3 +62,6 @@ ax.set_title("Which weights are allowed, and what they are called")
 figure.savefig(OUTPUT / "weights_map.png", dpi=110)
 
 print(f"picture: {OUTPUT / 'weights_map.png'}")
+
+# %%
+# Every autoencoder of the family is a point of one plane, so that one search can choose among them.
