@@ -230,7 +230,7 @@ def best_scouts(module: VAE, rows: Cells, fitted: GaussianProposal) -> tuple[Ten
         promise = (height + 0.5 * (gradient * step).sum(-1)).view(-1, TRIED)
         known = fitted.at(some).deviations((tried + step).view(-1, TRIED, d)) < NEAR
         promise, best = promise.masked_fill(known, -math.inf).max(1)
-        starts.append(tried.view(-1, TRIED, d)[torch.arange(len(best)), best])
+        starts.append(tried.view(-1, TRIED, d)[torch.arange(len(best), device=z.device), best])
         promises.append(promise)
     return torch.cat(starts), torch.cat(promises)
 
