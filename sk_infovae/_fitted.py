@@ -39,6 +39,14 @@ def vae_and_table(
     )
 
 
+def prefix_of_vae(estimator: BaseEstimator) -> str:
+    """What stands before the transformer's parameters: "" or "vae__", say."""
+    if isinstance(estimator, Pipeline) and _count_vaes(estimator) == 1:
+        name, step = next(pair for pair in estimator.steps if _count_vaes(pair[1]))
+        return f"{name}__{prefix_of_vae(step)}"
+    return ""
+
+
 def _count_vaes(estimator: BaseEstimator) -> int:
     """How many transformers of ours there are in a step, Pipelines within Pipelines included."""
     if isinstance(estimator, Pipeline):

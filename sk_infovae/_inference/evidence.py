@@ -2,7 +2,7 @@ r"""log p(x) by importance sampling with a proposal from the decoder.
 
 Draws from the encoder's q(z|x) alone are not enough: for alpha > 0 it is narrower than p(z|x) and
 the bound collapses. So three of four draws come from Gaussians fitted to the *decoder's* posterior
-at one mode or two (see `proposal`), with wider tails; g is the one at the higher mode. All parts
+at one mode or two (see `proposal`), with wider tails; g is the one with more of p(z|x). All parts
 are weighted by the mixture's density q (balance heuristic, Veach and Guibas 1995), which bounds the
 weights by a multiple of those of the best part.
 
@@ -34,6 +34,7 @@ from torch import Tensor
 
 from sk_infovae._inference.proposal import (
     Proposal,
+    Scouts,
     find_mode,
     is_differentiable,
     log_joint,
@@ -188,14 +189,19 @@ def estimate(weights: Weights) -> Evidence:
 
 
 def log_evidence(
-    module: VAE, x: Tensor, mask: Tensor | None, noise: Tensor, refine: bool = True
+    module: VAE,
+    x: Tensor,
+    mask: Tensor | None,
+    noise: Tensor,
+    refine: bool = True,
+    scouts: Scouts | None = None,
 ) -> Evidence:
     """Estimate log p(x) = log E_q [p(x, z) / q(z)] for every row, missing cells integrated out.
 
     Parameters as in `weighted_draws`. A row takes as many of the draws as its own error asks for,
     so that neither order nor company of the rows matters.
     """
-    proposal, rows = propose(module, x, mask, refine), Cells(x, mask)
+    proposal, rows = propose(module, x, mask, refine, scouts), Cells(x, mask)
     found = Evidence(*x.new_empty(3, len(x)))
     live, weights = torch.arange(len(x), device=x.device), None
     for shares in rounds(noise, len(proposal.parts())):
@@ -235,7 +241,7 @@ def look_again(module: VAE, rows: Cells, proposal: Proposal, noise: Tensor) -> E
             best[some] = torch.where((joint > height[some])[:, None], here, best[some])
             height[some] = joint.maximum(height[some])
     third = find_mode(module, best, *rows)
-    again = Proposal(proposal.encoder, third, third)
+    again = Proposal(proposal.encoder, third, proposal.fitted)
     shares = rounds(noise, n_parts)
     parts = [weigh(module, rows, again, one, round_size(module, one)) for one in shares]
     return estimate(Weights(*(torch.cat(part, -1) for part in zip(*parts, strict=True))))
@@ -264,6 +270,7 @@ class Sampler:
     standardizer: Standardizer
     noise: Tensor
     refine: bool
+    scouts: Scouts | None
 
     @classmethod
     def make(cls, module: VAE, standardizer: Standardizer, n_draws: int, seed: int) -> "Sampler":
@@ -274,7 +281,9 @@ class Sampler:
         n_components = module.encode(origin).mean.shape[-1]
         refine = is_differentiable(module, origin.new_zeros(1, n_components))
         noise = sobol_normal(n_draws, n_components, seed).to(device)
-        return cls(module, standardizer, noise, refine)
+        with torch.no_grad():
+            scouts = Scouts.send(module, n_components, origin) if refine else None
+        return cls(module, standardizer, noise, refine, scouts)
 
     def chunks(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         """Rows of X that fit into `ROW_CELLS`, in the model's units and on its device."""
@@ -289,7 +298,7 @@ class Sampler:
         """All draws of a few rows at a time with their weights, as `weighted_draws` has them."""
         size = max(1, DRAW_CELLS // (widest(self.module) * len(self.noise)))
         for rows, x, mask in self.chunks(X):
-            proposal = propose(self.module, x, mask, self.refine)
+            proposal = propose(self.module, x, mask, self.refine, self.scouts)
             shares = share_out(self.noise, len(proposal.parts()))
             for some in gen_batches(len(x), size):
                 part = Cells(x, mask).at(some)
@@ -305,7 +314,8 @@ def score_rows(sampler: Sampler, X: CellTable) -> tuple[NDArray[np.float64], NDA
     scores, sizes = np.empty(X.shape[0]), np.empty(X.shape[0])
     for rows, x, mask in sampler.chunks(X):
         with torch.no_grad():
-            evidence = log_evidence(sampler.module, x, mask, sampler.noise, sampler.refine)
+            how = sampler.noise, sampler.refine, sampler.scouts
+            evidence = log_evidence(sampler.module, x, mask, *how)
         observed = None if mask is None else mask.cpu().numpy()
         jacobian = sampler.standardizer.log_jacobian(observed)
         scores[rows] = evidence.log_likelihood.cpu().numpy() + jacobian

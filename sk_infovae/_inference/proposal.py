@@ -37,7 +37,7 @@ NEAR = 3.0
 """Deviations from the known mode within which a step from a scout leads to it."""
 
 WORTH = 5.0
-"""A second mode is of interest if it is at most so many nats lower than the first."""
+"""A mode is of interest if it holds at most so many nats less of p(z|x) than another."""
 
 LOOK_CELLS = 2**18
 """Cells of rows and scouts that are looked at together."""
@@ -64,6 +64,10 @@ class GaussianProposal(NamedTuple):
         log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return standard_normal_log_density(whitened) + log_det[:, None]
 
+    def log_volume(self) -> Tensor:
+        """log of the root of det of its covariance."""
+        return -self.precision_factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
     def deviations(self, z: Tensor) -> Tensor:
         """How far z ``(n, n_draws, d)`` is from the mean, in standard deviations."""
         return ((z - self.mean[:, None, :]) @ self.precision_factor).norm(dim=-1)
@@ -76,8 +80,8 @@ class GaussianProposal(NamedTuple):
 class Proposal(NamedTuple):
     """What is drawn from for each row: q(z|x) and, where the decoder allows it, fits to p(z|x).
 
-    ``fitted`` is the fit at the highest mode, ``other`` that at another one; of a row that has none
-    it is the same.
+    ``fitted`` is the fit at the mode with most of p(z|x), ``other`` that at another one; of a row
+    that has none it is the same.
     """
 
     encoder: GaussianProposal
@@ -182,39 +186,56 @@ def climb(
 
 
 def two_modes(
-    module: VAE, fitted: GaussianProposal, rows: Cells
+    module: VAE, fitted: GaussianProposal, rows: Cells, scouts: "Scouts"
 ) -> tuple[GaussianProposal, GaussianProposal]:
-    """The fits at the highest mode that is known and at another; equal where there is none.
+    """The fits at the mode with more of p(z|x) and at another; equal where there is none.
 
-    A row climbs from its most promising scout, if that promises at least a mode that counts.
+    A row climbs from its most promising scout, if that promises at least a mode that counts. By
+    Laplace's approximation a mode holds exp(log p(x, z)) times the volume of its Gaussian.
     """
-    start, promise = best_scouts(module, rows, fitted)
+    start, promise = best_scouts(module, rows, fitted, scouts)
     reached = log_joint(module, fitted.mean, *rows)
     some = (promise > reached - WORTH).nonzero()[:, 0]
+    if not len(some):
+        return fitted, fitted
     found, own = find_mode(module, start[some], *rows.at(some)), fitted.at(some)
-    height = log_joint(module, found.mean, *rows.at(some))
-    is_another = (own.deviations(found.mean[:, None])[:, 0] > 1) & (height > reached[some] - WORTH)
-    is_higher = is_another & (height > reached[some])
+    gain = log_joint(module, found.mean, *rows.at(some)) - reached[some]
+    gain = gain + found.log_volume() - own.log_volume()
+    is_another = (own.deviations(found.mean[:, None])[:, 0] > 1) & (gain > -WORTH)
+    leads, replaces = is_another & (gain > 0), is_another & (gain > WORTH)
     first, second = (GaussianProposal(*(part.clone() for part in fitted)) for _ in range(2))
     for high, low, new, old in zip(first, second, found, own, strict=True):
         shape = (-1,) + (1,) * (new.ndim - 1)
-        high[some] = torch.where(is_higher.view(shape), new, old)
-        low[some] = torch.where((is_another & ~is_higher).view(shape), new, old)
+        high[some] = torch.where(leads.view(shape), new, old)
+        low[some] = torch.where(((is_another & ~leads) | replaces).view(shape), new, old)
     return first, second
 
 
-def best_scouts(module: VAE, rows: Cells, fitted: GaussianProposal) -> tuple[Tensor, Tensor]:
+class Scouts(NamedTuple):
+    """Points of the prior, with the decoder's outputs and Jacobians there, for all rows."""
+
+    z: Tensor
+    outputs: Tensor
+    jacobian: Tensor
+
+    @classmethod
+    def send(cls, module: VAE, d: int, like: Tensor) -> "Scouts":
+        """As many as the outputs allow."""
+        most = int(math.log2(SCOUT_CELLS / module.likelihood.n_outputs))
+        z = sobol_normal(min(MOST_SCOUTS, 2 ** max(3, most)), d, seed=0).to(like)
+        return cls(z, *outputs_and_jacobian(module.decoder, z))
+
+
+def best_scouts(
+    module: VAE, rows: Cells, fitted: GaussianProposal, scouts: Scouts
+) -> tuple[Tensor, Tensor]:
     """For each row a point of the prior from where a step leads high, and what it promises.
 
     That is log p(x, z) + g' P^-1 g / 2 with gradient g and Gauss-Newton precision P, of the `TRIED`
     scouts with the largest log p(x, z). Steps to the mode that is known count for nothing.
     """
-    d = fitted.mean.shape[-1]
-    n_scouts = min(
-        MOST_SCOUTS, 2 ** max(3, int(math.log2(SCOUT_CELLS / module.likelihood.n_outputs)))
-    )
-    z = sobol_normal(n_scouts, d, seed=0).to(rows.x)
-    outputs, jacobian = outputs_and_jacobian(module.decoder, z)
+    z, outputs, jacobian = scouts
+    n_scouts, d = z.shape
     log_prior = standard_normal_log_density(z)
     size = max(1, LOOK_CELLS // (outputs.shape[-1] * max(n_scouts, TRIED * d)))
     starts, promises = [], []
@@ -222,13 +243,17 @@ def best_scouts(module: VAE, rows: Cells, fitted: GaussianProposal) -> tuple[Ten
         x, mask = part = rows.at(some)
         among = None if mask is None else mask[:, None, :]
         heights = module.likelihood.log_prob(x[:, None, :], outputs[None], among) + log_prior
+        heights = heights.nan_to_num(nan=-math.inf, posinf=-math.inf)
         height, which = (found.flatten() for found in heights.topk(TRIED))
         tried = z[which]
         each = part.at(torch.arange(len(x), device=x.device).repeat_interleave(TRIED))
         gradient, precision = curvature_of(module, tried, outputs[which], jacobian[which], *each)
-        step = torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky(precision))[..., 0]
-        promise = (height + 0.5 * (gradient * step).sum(-1)).view(-1, TRIED)
+        root, failed = torch.linalg.cholesky_ex(precision)
+        step = torch.cholesky_solve(gradient[..., None], root)[..., 0]
+        promise = height + 0.5 * (gradient * step).sum(-1)
+        lost = (failed > 0) | ~promise.isfinite()
         known = fitted.at(some).deviations((tried + step).view(-1, TRIED, d)) < NEAR
+        promise = promise.masked_fill(lost, -math.inf).view(-1, TRIED)
         promise, best = promise.masked_fill(known, -math.inf).max(1)
         starts.append(tried.view(-1, TRIED, d)[torch.arange(len(best), device=z.device), best])
         promises.append(promise)
@@ -242,7 +267,9 @@ def encoder_proposal(posterior: Posterior) -> GaussianProposal:
     )
 
 
-def propose(module: VAE, x: Tensor, mask: Tensor | None, refine: bool) -> Proposal:
+def propose(
+    module: VAE, x: Tensor, mask: Tensor | None, refine: bool, scouts: Scouts | None = None
+) -> Proposal:
     """q(z|x) and, with refine, the Gaussians fitted to the decoder."""
     posterior = module.encode(x, mask)
     # A row far from all training rows can overflow the exponential; the prior's scale is enough.
@@ -250,7 +277,8 @@ def propose(module: VAE, x: Tensor, mask: Tensor | None, refine: bool) -> Propos
     if not refine:
         return Proposal(encoder_proposal(safe), None, None)
     fitted = find_mode(module, safe.mean, x, mask)
-    return Proposal(encoder_proposal(safe), *two_modes(module, fitted, Cells(x, mask)))
+    scouts = scouts or Scouts.send(module, safe.mean.shape[-1], x)
+    return Proposal(encoder_proposal(safe), *two_modes(module, fitted, Cells(x, mask), scouts))
 
 
 def is_differentiable(module: VAE, z: Tensor) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.net import InfoVAENet, detached_copy
@@ -78,7 +78,9 @@ class ProgressLine(Callback):
     line_: Any = None
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open the line."""
+        """Open the line, which is a notebook's own in one."""
+        from tqdm.auto import tqdm
+
         self.line_ = tqdm(
             total=net.max_epochs,
             initial=len(net.history),

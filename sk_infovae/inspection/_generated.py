@@ -17,7 +17,10 @@ MOST_ROWS = 10_000
 """Rows that are shown of more."""
 
 MOST_LEVELS = 12
-"""Levels of a column that are shown of more, the most frequent."""
+"""Levels of a column that are shown of more: the first, the most frequent where without order."""
+
+MOST_CORRELATED = 200
+"""Numbers and indicators whose correlations are shown of more: the first."""
 
 WIDEST = 4
 """Panels side by side."""
@@ -31,7 +34,8 @@ class GeneratedDisplay(Display):
     Parameters
     ----------
     real, generated : ndarray of shape (n_rows, n_columns)
-        Cells: numbers in units of the table, codes of levels, NaN where missing.
+        Cells: numbers in units of the table, times as days from the middle of the fit, codes of
+        levels, NaN where missing.
     columns : sequence of str
         Names of the columns.
     levels : sequence of (list of str or None)
@@ -139,7 +143,7 @@ class GeneratedDisplay(Display):
         return self
 
     def correlations(self) -> dict[str, NDArray[np.float64]]:
-        """Correlations of numbers and indicators of levels; 0 for what is constant.
+        """Correlations of the first 200 numbers and indicators of levels; 0 for a constant.
 
         Returns
         -------
@@ -160,7 +164,9 @@ class GeneratedDisplay(Display):
                 codes = np.arange(min(len(levels), MOST_LEVELS))
                 hole = np.isnan(values)[:, None]
                 parts.append(np.where(hole, np.nan, values[:, None] == codes))
-        return np.hstack(parts).astype(float)
+            if sum(part.shape[1] for part in parts) >= MOST_CORRELATED:
+                break
+        return np.hstack(parts)[:, :MOST_CORRELATED].astype(float)
 
     def _marginal(self, panel: Any, j: int) -> None:
         columns = [cells[:, j][~np.isnan(cells[:, j])] for cells in (self.real, self.generated)]
@@ -190,9 +196,11 @@ class GeneratedDisplay(Display):
 def _correlations(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each pair of columns, over the rows where both have cells, as pandas has it."""
     seen = (~np.isnan(values)).astype(float)
-    x = np.nan_to_num(values - np.nansum(values, axis=0) / np.maximum(seen.sum(0), 1))
+    centre = np.nansum(values, axis=0) / np.maximum(seen.sum(0), 1)
+    x = np.nan_to_num(values - centre)
+    x[np.abs(x) < 1e-9 * np.abs(centre)] = 0.0  # a constant, up to its rounding
     n = np.maximum(seen.T @ seen, 1)
     mean, square = x.T @ seen / n, (x**2).T @ seen / n  # of one column where another has cells
-    spread = np.maximum(square - mean**2, 0)
+    spread = np.maximum(square - mean**2, 0.0)
     norms = np.sqrt(spread * spread.T)
     return np.divide(x.T @ x / n - mean * mean.T, norms, out=np.zeros_like(norms), where=norms > 0)

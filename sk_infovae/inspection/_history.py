@@ -90,7 +90,7 @@ class HistoryDisplay(Display):
 
     @property
     def terms(self) -> list[str]:
-        """Names of what is shown: the objective's terms, then what callbacks recorded."""
+        """Names of what is shown: the objective's terms, then other numbers of the history."""
         last = self.history[-1]
         numbers = [
             name

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from sk_infovae._fitted import vae_and_table
 from sk_infovae.inspection._figure import COLOURS, FAINT, SEQUENTIAL, Display, hide, ink, style
@@ -36,7 +36,8 @@ class LatentDisplay(Display):
     names : sequence of str
         Name of each dimension.
     y : ndarray of shape (n_samples,) or None
-        Class or value of each row. Floats, and more than twenty whole numbers, are values.
+        Class or value of each row: numbers are values if they have fractions, or if more than
+        twenty differ. NaN is drawn in grey.
     deviations : ndarray like codes or None
         Standard deviations of q(z|x), for ellipses.
 
@@ -102,13 +103,10 @@ class LatentDisplay(Display):
         """
         vae, X = vae_and_table(estimator, X)
         codes, deviations = vae.posterior(X)
-        shares = getattr(vae, "explained_variance_ratio_", None)
-        names = [f"component {k + 1}" for k in range(codes.shape[1])]
-        if shares is not None:
-            names = [
-                f"{name}\n({share:.0%} of the variance)"
-                for name, share in zip(names, shares, strict=True)
-            ]
+        names = [
+            f"component {k + 1}\n({share:.0%} of the variance)"
+            for k, share in enumerate(vae.explained_variance_ratio_)
+        ]
         which = list(range(codes.shape[1]))[:FIRST_DIMENSIONS] if dimensions is None else dimensions
         named = [names[k] for k in which]
         display = cls._checked(codes[:, which], y, deviations[:, which], named)
@@ -161,7 +159,7 @@ class LatentDisplay(Display):
         cls, codes: NDArray[Any], y: Any, deviations: NDArray[Any] | None, names: Sequence[str]
     ) -> Self:
         check_consistent_length(codes, y, deviations)
-        labels = None if y is None else np.asarray(y).ravel()
+        labels = None if y is None else column_or_1d(np.asarray(y))
         return cls(codes=codes, names=names, y=labels, deviations=deviations)
 
     def plot(
@@ -240,8 +238,8 @@ class LatentDisplay(Display):
         if self.y is None:
             return None
         if self.y.dtype.kind in "fiub":
-            found = np.unique(self.y)
-            whole = self.y.dtype.kind != "f" or np.array_equal(found, np.rint(found))
+            found = np.unique(self.y[~np.isnan(self.y)] if self.y.dtype.kind == "f" else self.y)
+            whole = np.array_equal(found, np.rint(found)) if self.y.dtype.kind == "f" else True
             return found if whole and len(found) <= MOST_WHOLE_NUMBERS else None
         found = np.unique(self.y.astype(str))
         if len(found) > MOST_CLASSES:
@@ -262,13 +260,21 @@ class LatentDisplay(Display):
         how = {"s": size, "linewidths": 0, "alpha": 0.75, "rasterized": len(self.codes) > 5000}
         how |= scatter
         x, y = self.codes[:, column], self.codes[:, row]
+        if self.y is not None and self.y.dtype.kind == "f" and np.isnan(self.y).any():
+            holes = np.isnan(self.y)
+            panel.scatter(x[holes], y[holes], **({"color": COLOURS[-1], "marker": "."} | how))
         classes = self._classes()
         if classes is not None:
             for k, one in enumerate(classes):
                 mine = self._members(one)
                 panel.scatter(x[mine], y[mine], label=str(one), **(style(k) | how))
             return None
-        values = {"color": COLOURS[0]} if self.y is None else {"c": self.y, "cmap": SEQUENTIAL}
+        values: dict[str, Any] = (
+            {"color": COLOURS[0]} if self.y is None else {"c": self.y, "cmap": SEQUENTIAL}
+        )
+        if self.y is not None and self.y.dtype.kind == "f":
+            seen = ~np.isnan(self.y)
+            x, y, values["c"] = x[seen], y[seen], self.y[seen]
         return panel.scatter(x, y, **(values | how))
 
     def _ellipses(self, panel: Any, column: int, row: int, most: int) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from sk_infovae._fitted import prefix_of_vae
 from sk_infovae.inspection._figure import FAINT, Display, ink, style
 
 WEIGHTS = ("alpha", "lambd", "n_components")
@@ -82,9 +83,10 @@ class TradeoffDisplay(Display):
         check_is_fitted(search, "cv_results_")
         results = search.cv_results_
         if criterion is None:
-            refit = getattr(search, "refit", None)
+            refit, measured = getattr(search, "refit", None), _criteria(results)
             criterion = refit if isinstance(refit, str) else "score"
-        table = _weights(results)
+            criterion = measured[0] if len(measured) == 1 else criterion
+        table = _weights(results, search.estimator)
         table |= {
             "mean": _measured(results, f"mean_test_{criterion}"),
             "std": _measured(results, f"std_test_{criterion}"),
@@ -96,7 +98,7 @@ class TradeoffDisplay(Display):
     def plot(self, ax: Any = None) -> Self:
         """Draw lines over a weight, or one criterion against the other.
 
-        Candidates with the same weights, which differ in other parameters, count by their best.
+        Over a weight, candidates that differ in other parameters alone count by their best.
 
         Parameters
         ----------
@@ -131,7 +133,7 @@ class TradeoffDisplay(Display):
                 panel.set_xscale("log")
             title = f"n_components {size[0]:g}" if size else None
             panel.set(xlabel=x, title=title)
-        best = int(np.nanargmax(self.table["mean"]))
+        best = int(np.nan_to_num(self.table["mean"], nan=-np.inf).argmax())
         place = next(k for k, members in enumerate(panels.values()) if best in members)
         point = self.table[x][best], self.table["mean"][best]
         ring = {"mfc": "none", "mec": ink(), "ms": 14, "ls": "", "label": "best"}
@@ -175,33 +177,37 @@ class TradeoffDisplay(Display):
             panel.annotate(text, point, color=ink(), alpha=FAINT + 0.3, **place)
 
 
-def _weights(results: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
-    """Values of the weights that were searched, by their names in the transformer."""
+def _weights(results: dict[str, Any], estimator: Any) -> dict[str, NDArray[np.float64]]:
+    """Values of the weights that were searched, by their names in the transformer.
+
+    Where one dict of a grid names a weight and another does not, the second has the estimator's.
+    """
+    prefix, params = prefix_of_vae(estimator), estimator.get_params()
     found = {}
     for name in WEIGHTS:
-        keys = [key for key in results if key == f"param_{name}" or key.endswith(f"__{name}")]
-        if len(keys) > 1:
-            raise ValueError(
-                f"The search must vary {name} of one transformer; got {', '.join(keys)}. Show "
-                "searches over one of them at a time."
-            )
-        if keys:
-            filled = np.ma.filled(np.ma.asarray(results[keys[0]]).astype(float), np.nan)
-            found[name] = filled
+        values = results.get(f"param_{prefix}{name}")
+        if values is not None:
+            masked = np.ma.asarray(values)
+            found[name] = np.ma.filled(masked.astype(float), params[f"{prefix}{name}"])
     if not found:
         varied = sorted(key.removeprefix("param_") for key in results if key.startswith("param_"))
         raise ValueError(
-            "The search must vary alpha, lambd or n_components; got "
+            "The search must vary alpha, lambd or n_components of the transformer; got "
             f"{', '.join(varied) or 'nothing'}."
         )
     return found
 
 
+def _criteria(results: dict[str, Any]) -> list[str]:
+    """What the search measured."""
+    start = "mean_test_"
+    return [name.removeprefix(start) for name in results if name.startswith(start)]
+
+
 def _measured(results: dict[str, Any], key: str) -> NDArray[np.float64]:
     if key not in results:
-        names = [name.removeprefix("mean_test_") for name in results if "mean_test_" in name]
         raise ValueError(
             f"The search has no criterion {key.split('_test_')[1]!r}; it measured "
-            f"{', '.join(names)}. Name one of these, or add it to scoring."
+            f"{', '.join(_criteria(results))}. Name one of these, or add it to scoring."
         )
     return np.asarray(results[key], dtype=float)

@@ -113,6 +113,12 @@ class LatentTraversalDisplay(Display):
         tables = [vae.inverse_transform(_line(centre, k, steps)) for k in which]
         pictures, values = None, []
         if image_shape is not None:
+            n_features = np.asarray(tables[0]).shape[1]
+            if np.prod(image_shape) != n_features:
+                raise ValueError(
+                    f"image_shape must have as many pixels as X has columns, {n_features}; got "
+                    f"{image_shape[0]} x {image_shape[1]}."
+                )
             pictures = np.stack([np.asarray(table) for table in tables])
             pictures = pictures.reshape(len(which), n_steps, *image_shape)
         else:
@@ -140,7 +146,7 @@ class LatentTraversalDisplay(Display):
         axes = self._panels(ax, len(self.values), n_columns, (3.2, 2.5), sharex=True)
         for panels, row, k in zip(axes, self.values, self.dimensions, strict=True):
             for panel, (name, values) in zip(panels, row, strict=True):
-                is_number = values.dtype.kind in "fiu"
+                is_number = values.dtype.kind in "fiumM"
                 style = "default" if is_number else "steps-mid"
                 values = values if is_number else values.astype(str)
                 panel.plot(self.steps, values, color=COLOURS[0], marker="o", ms=3, drawstyle=style)

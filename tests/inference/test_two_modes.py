@@ -13,6 +13,7 @@ from sk_infovae import InfoVAETransformer
 from sk_infovae._inference import proposal
 from sk_infovae._inference.proposal import (
     GaussianProposal,
+    Scouts,
     best_scouts,
     curvature,
     find_mode,
@@ -67,11 +68,34 @@ def test_the_two_modes_are_those_of_both_sides(sides):
     module = encoded(vae, X[:1])[0]
     with torch.no_grad():
         fitted = find_mode(module, module.encode(*rows).mean, *rows)
-        first, second = two_modes(module, fitted, rows)
+        first, second = two_modes(module, fitted, rows, Scouts.send(module, 1, rows.x))
         heights = [log_joint(module, one.mean, *rows) for one in (first, second)]
     torch.testing.assert_close(second.mean, -first.mean, rtol=0.02, atol=0.02)
-    assert (heights[0] >= heights[1]).all()
-    assert (heights[0] - heights[1]).max() < 0.01
+    torch.testing.assert_close(heights[0], heights[1], rtol=0, atol=0.01)
+
+
+class Watchful(Squares):
+    def forward(self, z):
+        assert z.numel()
+        return super().forward(z)
+
+
+def test_no_decoder_sees_a_batch_without_rows():
+    X = load_digits().data[:60]
+    vae = InfoVAETransformer(2, decoder=Watchful, max_epochs=2, random_state=0).fit(X)
+    assert np.isfinite(vae.score_samples(X[:1])).all()
+    assert np.isfinite(vae.score_samples(X)).all()
+
+
+def test_a_mode_that_is_far_lower_gets_no_draws(sides, monkeypatch):
+    vae, X = sides
+    rows = Cells(*encoded(vae, X[np.argsort(-X[:, 0])[10:60]])[1:3])
+    module = encoded(vae, X[:1])[0]
+    with torch.no_grad():
+        poor = GaussianProposal(rows.x[:, :1] * 0 + 6.0, rows.x[:, :1, None] * 0 + 50.0)
+        first, second = two_modes(module, poor, rows, Scouts.send(module, 1, rows.x))
+    torch.testing.assert_close(first.mean, second.mean)
+    assert (first.mean.abs() < 5).all()
 
 
 DIGITS = {
@@ -99,7 +123,7 @@ def test_what_a_scout_promises_is_a_step_of_gauss_newton(sides):
     module, x, mask, _ = encoded(vae, X[:30])
     with torch.no_grad():
         nowhere = GaussianProposal(torch.full_like(x[:, :1], 1e6), torch.ones(30, 1, 1).double())
-        start, promise = best_scouts(module, Cells(x, mask), nowhere)
+        start, promise = best_scouts(module, Cells(x, mask), nowhere, Scouts.send(module, 1, x))
         gradient, precision = curvature(module, start, x, mask)
         gain = 0.5 * (gradient * torch.linalg.solve(precision, gradient)).sum(-1)
         expected = log_joint(module, start, x, mask) + gain
@@ -111,8 +135,8 @@ def test_scouts_are_the_same_in_any_company(sides, monkeypatch):
     module, x, mask, _ = encoded(vae, X[:30])
     with torch.no_grad():
         fitted = find_mode(module, module.encode(x, mask).mean, x, mask)
-        together = best_scouts(module, Cells(x, mask), fitted)
+        together = best_scouts(module, Cells(x, mask), fitted, Scouts.send(module, 1, x))
         monkeypatch.setattr(proposal, "LOOK_CELLS", 1)
-        alone = best_scouts(module, Cells(x, mask), fitted)
+        alone = best_scouts(module, Cells(x, mask), fitted, Scouts.send(module, 1, x))
     for mine, theirs in zip(together, alone, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)

@@ -76,8 +76,16 @@ def test_steps_before_the_transformer_are_applied(display):
     search = GridSearchCV(pipeline, {"infovaetransformer__alpha": [0.5]}, cv=2).fit(X)
     own = {} if display is not GeneratedDisplay else {"random_state": 0}
     bare = of(display, pipeline[-1], scaled, **own)
+    assert {"codes", "history", "information", "errors", "steps", "loadings", "real"} & set(
+        vars(bare)
+    )
     for estimator in (pipeline, search):
         shown = of(display, estimator, X, **own)
+        if display is InformationDisplay:
+            found, wanted = shown.information, bare.information
+            np.testing.assert_allclose(found.kl_per_dimension, wanted.kl_per_dimension, rtol=1e-5)
+        if display is HistoryDisplay:
+            assert shown.history == bare.history
         for key, value in vars(bare).items():
             if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                 np.testing.assert_allclose(vars(shown)[key], value, rtol=1e-5, atol=1e-6)
@@ -106,8 +114,7 @@ def test_a_dark_style_is_kept(display, name, fits):
     with plt.style.context("dark_background"):
         shown = of(display, vae, X)
         for ax in np.ravel(shown.ax_):
-            if display is LoadingsDisplay:
-                continue
-            texts = [*ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels()]
+            written = [] if display is LoadingsDisplay else ax.texts
+            texts = [*written, ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels()]
             assert all(sum(to_rgba(text.get_color())[:3]) > 1 for text in texts if text.get_text())
             assert all(sum(to_rgba(line.get_color())[:3]) > 0.5 for line in ax.lines)

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from display_tables import mixed
 from sklearn.datasets import load_digits, load_iris
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -44,6 +46,8 @@ def in_order(rows):
         (pd.Series(pd.Categorical(["u", "v"] * 30)), 2),
         (np.arange(60) % 2 == 0, 2),
         (np.linspace(0, 1, 60), 1),
+        (np.where(np.arange(60) % 7, np.arange(60) % 3, np.nan), 4),
+        (np.where(np.arange(60) % 7, np.linspace(0, 1, 60), np.nan), 2),
         (np.arange(60), 1),
     ],
 )
@@ -297,20 +301,50 @@ def test_searches_of_some_weights_of_a_pipeline(names, search_of):
         for container in ax.containers
         for y in container.lines[0].get_ydata()
     ]
-    means = fitted.cv_results_["mean_test_score"].reshape(-1, 2)  # the two rates come last
+    means = fitted.cv_results_["mean_test_score"]
     order = fitted.cv_results_["params"]
     keys = [tuple(p[f"infovaetransformer__{n}"] for n in names) for p in order]
-    best = {key: max(m for k, m in zip(keys, means.ravel(), strict=True) if k == key)
+    best = {key: max(m for k, m in zip(keys, means, strict=True) if k == key)
             for key in keys}  # fmt: skip
     np.testing.assert_allclose(sorted(heights), sorted(best.values()))
     TradeoffDisplay.from_search(fitted, against="score")
+
+
+def test_a_weight_of_another_step_is_another(search):
+    """Ridge has an alpha too, and PCA an n_components."""
+    steps = make_pipeline(PCA(4), small(max_epochs=1), Ridge())
+    X, y = table(), np.arange(60.0)
+    both = {"infovaetransformer__alpha": [0.0, 0.5], "ridge__alpha": [1.0, 2.0, 3.0]}
+    shown = TradeoffDisplay.from_search(GridSearchCV(steps, both, cv=2).fit(X, y))
+    assert sorted(set(shown.table["alpha"])) == [0.0, 0.5]
+    other = {"ridge__alpha": [1.0, 2.0], "pca__n_components": [2, 3]}
+    with pytest.raises(ValueError, match="of the transformer; got pca__n_components, ridge__alpha"):
+        TradeoffDisplay.from_search(GridSearchCV(steps, other, cv=2).fit(X, y))
+
+
+def test_a_grid_of_several_dicts_is_filled_by_the_estimator():
+    grid = [{"alpha": [0.0, 0.9]}, {"lambd": [1.0, 100.0]}]
+    fitted = GridSearchCV(small(max_epochs=1), grid, cv=2, scoring=SCORING, refit=False).fit(
+        table()
+    )
+    shown = TradeoffDisplay.from_search(fitted, criterion="rate")
+    np.testing.assert_array_equal(shown.table["alpha"], [0.0, 0.9, 0.5, 0.5])
+    np.testing.assert_array_equal(shown.table["lambd"], [10.0, 10.0, 1.0, 100.0])
+    TradeoffDisplay.from_search(fitted, criterion="rate", against="distortion")
+
+
+def test_the_only_criterion_need_not_be_named():
+    only = {"rate": metrics.mutual_information}
+    grid = {"alpha": [0.0, 0.9]}
+    fitted = GridSearchCV(small(max_epochs=1), grid, cv=2, scoring=only, refit=False).fit(table())
+    assert TradeoffDisplay.from_search(fitted).criterion == "rate"
 
 
 def test_what_the_search_did_not_do_is_named(search):
     with pytest.raises(ValueError, match="no criterion 'mmd'; it measured score, rate, distortion"):
         TradeoffDisplay.from_search(search, criterion="mmd")
     other = GridSearchCV(small(max_epochs=1), {"lr": [1e-3, 1e-2]}, cv=2).fit(table())
-    with pytest.raises(ValueError, match="alpha, lambd or n_components; got lr"):
+    with pytest.raises(ValueError, match="alpha, lambd or n_components of the transformer; got lr"):
         TradeoffDisplay.from_search(other)
     with pytest.raises(ValueError, match="not fitted"):
         TradeoffDisplay.from_search(GridSearchCV(small(), {"alpha": [0]}))
