@@ -32,8 +32,9 @@ from sk_infovae._inference.information import Information
 from sk_infovae._inference.table_model import TableModel
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.networks import ACTIVATIONS
-from sk_infovae._table.reading import TableLike, check_table, read_table, to_cpu
+from sk_infovae._table.reading import TableLike, check_table, parts_of, read_table, to_cpu
 from sk_infovae._table.schema import is_frame
+from sk_infovae._table.sources import mapped
 from sk_infovae._table.texts import left_out_message
 from sk_infovae._training.fitting import FITTED, fit_table
 from sk_infovae.divergences import DIVERGENCES, Divergence
@@ -318,8 +319,10 @@ class InfoVAETransformer(
         Parameters
         ----------
         X : {ndarray, CSR matrix, DataFrame, CPU torch tensor} of shape (n_samples, n_features)
-            At least 2 rows; NaN and None are missing cells. A memmap of more than 2^24 cells is
-            read in shuffled pieces, once an epoch, and never held as a whole.
+            At least 2 rows; NaN and None are missing cells. Also a path (Parquet, CSV, Feather), a
+            pyarrow Dataset, a polars LazyFrame, a table of dask, or a torch IterableDataset. A
+            memmap or such a table of more than 2^24 cells is read in shuffled pieces, once an
+            epoch, and never held as a whole.
         y : ignored
             Only for scikit-learn's conventions.
         X_val : like X, default=None
@@ -402,9 +405,11 @@ class InfoVAETransformer(
         -------
         Z : ndarray of shape (n_samples, n_components), float32
             In units of the prior's standard deviation. Deterministic; a row's embedding does not
-            depend on the other rows.
+            depend on the other rows. Of a dask DataFrame or Array, one of dask.
         """
-        return self.posterior(X)[0]
+        check_is_fitted(self)
+        lazy = mapped(X, self.transform, self.get_feature_names_out)
+        return self.posterior(X)[0] if lazy is None else lazy
 
     def posterior(self, X: TableLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of q(z|x) for each row.
@@ -419,7 +424,9 @@ class InfoVAETransformer(
             In units of the prior's standard deviation.
         """
         check_is_fitted(self)
-        return self._model().posterior(read_table(self, self._layout, X, by_blocks=True))
+        tables = (read_table(self, self._layout, part, by_blocks=True) for part in parts_of(X))
+        mean, std = zip(*map(self._model().posterior, tables), strict=True)
+        return _joined(mean), _joined(std)
 
     def inverse_transform(self, Z: TableLike) -> Any:
         """Decode codes: the expected x for numbers, the most probable level of a category.
@@ -530,10 +537,12 @@ class InfoVAETransformer(
             return_ess.
         """
         check_is_fitted(self)
-        layout = self._layout
-        X = read_table(self, layout, X, by_blocks=True)
-        check_values(X, layout.architecture.likelihoods, layout.schema.names, scored=True)
-        scores, ess = self._model().score(X, self.n_importance_samples)
+        layout, found = self._layout, []
+        for part in parts_of(X):
+            table = read_table(self, layout, part, by_blocks=True)
+            check_values(table, layout.architecture.likelihoods, layout.schema.names, scored=True)
+            found.append(self._model().score(table, self.n_importance_samples))
+        scores, ess = map(_joined, zip(*found, strict=True))
         return (scores, ess) if return_ess else scores
 
     def score(self, X: TableLike, y: Any = None) -> float:
@@ -596,3 +605,8 @@ class InfoVAETransformer(
         if "_trained_ahead" in vars(self):  # a search runs, see `TrainedAhead`
             twin._trained_ahead = self._trained_ahead
         return twin
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One array of those of all blocks."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 JOBLIBS = "joblib_memmapping_folder"
 """Part of the name of a folder in which joblib lays arrays for its workers."""
 
+MOST_IN_MEMORY = 2**24
+"""Cells up to which a table is read into memory as a whole."""
+
 ROWS_AT_ONCE = 256
 """Rows here and there in the file that are read by one mapping: each may bring 64 KB of it."""
 
@@ -23,6 +26,8 @@ class DiskTable:
     ----------
     X : memmap of shape (n_rows, n_columns)
         Of numbers or booleans.
+    temporary : bool
+        Whether the file was written for this table alone, and says nothing of where it is from.
 
     Attributes
     ----------
@@ -34,7 +39,8 @@ class DiskTable:
 
     ndim = 2
 
-    def __init__(self, X: np.memmap):
+    def __init__(self, X: np.memmap, temporary: bool = False):
+        self.temporary = temporary
         self.shape: tuple[int, int] = X.shape
         self.filename = str(X.filename)
         self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)

@@ -1,23 +1,29 @@
 """Reading what the user passed."""
 
+import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
-from sk_infovae._table.disk import DiskTable, is_on_disk
+from sk_infovae._table.disk import MOST_IN_MEMORY, DiskTable, is_on_disk
 from sk_infovae._table.infinity import finite
 from sk_infovae._table.schema import is_frame
+from sk_infovae._table.sources import BlockTable, as_blocks
 from sk_infovae.exceptions import SchemaError
 
 __all__ = [
-    "TableLike", "check_table", "dtype_of", "finite", "read_first", "read_table", "to_cpu",
+    "TableLike", "check_table", "dtype_of", "finite", "parts_of", "read_first", "read_table",
+    "to_cpu",
 ]  # fmt: skip
 
 TableLike = Any
-"""An ndarray, CSR matrix, CPU torch tensor, list of lists, or pandas or polars DataFrame."""
+"""An ndarray, CSR matrix, CPU torch tensor, list of lists, or pandas or polars DataFrame; what
+`as_blocks` reads.
+"""
 
 
 def check_table(
@@ -38,10 +44,14 @@ def check_table(
     X : ndarray or CSR matrix of float64 or float32, DiskTable or DataFrame
         An array has NaN where a cell is missing; a DataFrame is as it was.
     """
-    X = to_cpu(X)
-    if by_blocks and is_on_disk(X):
+    X = in_memory(as_blocks(to_cpu(X)), by_blocks)
+    if isinstance(X, BlockTable):
+        _check_names(X.head)
+        validate_data(estimator, X.head, reset=reset, skip_check_array=True)
+    elif by_blocks and (is_on_disk(X) or isinstance(X, DiskTable)):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-        X = finite(DiskTable(X), getattr(estimator, "feature_names_in_", None))
+        X = X if isinstance(X, DiskTable) else DiskTable(X)
+        X = finite(X, getattr(estimator, "feature_names_in_", None))
     elif is_frame(X):
         _check_names(X)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
@@ -59,6 +69,22 @@ def check_table(
             f"n_samples={X.shape[0]}. Give it more rows; partial_fit takes one at a time."
         )
     return X
+
+
+def in_memory(X: Any, by_blocks: bool) -> Any:
+    """What lies elsewhere as a table in memory, where it must be or is small enough."""
+    if isinstance(X, BlockTable) and (not by_blocks or math.prod(X.shape) <= MOST_IN_MEMORY):
+        return X.collect()
+    return X[:] if isinstance(X, DiskTable) and not by_blocks else X
+
+
+def parts_of(X: Any) -> Iterator[Any]:
+    """The blocks of a large table that lies elsewhere; anything else whole."""
+    X = in_memory(as_blocks(to_cpu(X)), by_blocks=True)
+    if isinstance(X, BlockTable):
+        yield from X.blocks()
+    else:
+        yield X
 
 
 def _check_names(X: Any) -> None:
@@ -112,7 +138,7 @@ def read_first(estimator: Any, X: Any, min_rows: int) -> tuple[Any, Any, Any]:
     """
     reader = object.__new__(type(estimator))
     vars(reader).update(vars(estimator))
-    X = to_cpu(X)
+    X = as_blocks(to_cpu(X))
     table = check_table(reader, X, reset=True, min_rows=min_rows, by_blocks=True)
     return reader, table, dtype_of(X)
 
@@ -133,7 +159,7 @@ def read_table(
 
 def dtype_of(X: Any) -> Any:
     """The dtype of an array or a list of lists; None for a DataFrame."""
-    if is_frame(X):
+    if is_frame(X) or isinstance(X, BlockTable):
         return None
     return X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype
 

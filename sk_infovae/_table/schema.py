@@ -1,7 +1,8 @@
 """What the columns of a table are, and how such a table is built again."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -12,6 +13,7 @@ from scipy import sparse
 from sk_infovae._table.codecs import LIBRARIES, ColumnCodec, LevelCodec, NumberCodec, fit_column
 from sk_infovae._table.infinity import finite
 from sk_infovae._table.kinds import within
+from sk_infovae._table.sources import BlockTable, LazyColumns, spooled
 from sk_infovae._table.texts import RawColumn, TextColumn
 from sk_infovae.exceptions import SchemaError
 
@@ -65,7 +67,8 @@ class Schema:
             )
         float32 = container == "numpy" and X.dtype == np.float32
         dtype = np.dtype(np.float32 if float32 else np.float64)
-        header = LIBRARIES[container].header(X) if is_frame(X) else None
+        head = X.head if isinstance(X, BlockTable) else X
+        header = LIBRARIES[container].header(head) if is_frame(head) else None
         return cls(container, tuple(columns), dtype, header)
 
     @property
@@ -115,6 +118,8 @@ class Schema:
             For a column of another kind than in fit; with handle_unknown="error" for a level that
             fit did not see.
         """
+        if isinstance(X, BlockTable):
+            return spooled(X, lambda block: self.encode(block, handle_unknown))
         X = self.as_fitted(X)
         if not (is_frame(X) or self.has_levels.any()):
             return X
@@ -265,6 +270,8 @@ def is_frame(X: Any) -> bool:
 
 def container_of(X: Any) -> str:
     """Key of `LIBRARIES`: "pandas", "polars", or "numpy" for everything else."""
+    if isinstance(X, BlockTable):
+        return X.container
     if not is_frame(X):
         return "numpy"
     return "pandas" if nw.dependencies.is_pandas_dataframe(X) else "polars"
@@ -272,6 +279,8 @@ def container_of(X: Any) -> str:
 
 def _native(X: Any, wanted: Sequence[bool] | None = None) -> Sequence[Any]:
     """The columns of a DataFrame, or (where ``wanted``) those of an array."""
+    if isinstance(X, BlockTable):
+        return LazyColumns(X)
     if is_frame(X):
         return LIBRARIES[container_of(X)].columns(X)
     if isinstance(X, np.ndarray):
@@ -299,6 +308,9 @@ def read_columns(X: Any, dtype: Any = np.float64) -> list[RawColumn]:
     SchemaError
         Naming the columns that can't be read, their dtypes and the mend.
     """
+    if isinstance(X, BlockTable):
+        heads = enumerate(read_columns(X.head))
+        return [replace(one, source=partial(X.series, j)) for j, one in heads]
     if not is_frame(X):
         kind = "bool" if np.dtype(dtype).kind == "b" else "float"
         return [RawColumn(j, kind, None) for j in range(X.shape[1])]

@@ -16,11 +16,19 @@ FEWEST_NAMES = 20
 
 @dataclass(frozen=True, eq=False)
 class RawColumn:
-    """A column as it came: its name, its kind by dtype (or "text"), and its cells."""
+    """A column as it came: its name, its kind by dtype (or "text"), and its cells.
+
+    ``source`` is a native series, or a function that reads it.
+    """
 
     name: Hashable
     kind: str
-    series: Any
+    source: Any
+
+    @property
+    def series(self) -> Any:
+        """The native series."""
+        return self.source() if callable(self.source) else self.source
 
 
 @dataclass(frozen=True, eq=False)

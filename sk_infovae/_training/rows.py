@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sk_infovae._model.cells import Cells, one_below_the_other
-from sk_infovae._table.disk import DiskTable
+from sk_infovae._table.disk import MOST_IN_MEMORY, DiskTable
 from sk_infovae._table.standardizer import Standardizer, row_blocks
 
-BUFFER_CELLS, PIECE_CELLS = 2**24, 2**16
+BUFFER_CELLS, PIECE_CELLS = MOST_IN_MEMORY, 2**16
 """Cells of a table in a file that are shuffled together, and that are read in one piece."""
 
 
@@ -128,6 +128,8 @@ class DiskRows(SparseRows):
         """The file, its time, and some rows of it (a view is another table); the rows' places."""
         state, some = os.stat(self.X.filename), self.spread(256)
         file = self.X.filename, state.st_size, state.st_mtime_ns, self.X.shape
+        if self.X.temporary:
+            file = "", state.st_size, 0, self.X.shape
         return file, self.standardizer, some.x.numpy(), self.chosen.numpy()
 
     def resident(self) -> Rows:
