@@ -98,7 +98,7 @@ class Elbo(Embedding):
         """``(n_rows, n_columns)`` to ``(n_rows, 1)``."""
         x, there = self.standardised(cells)
         observed, posterior = there.to(x.dtype), self.module.encode(x, there)
-        outputs = self.module.decoder(posterior.rsample(self.noise))
+        outputs = self.module.decode(posterior.rsample(self.noise))
         log_p = self.module.likelihood.log_prob(x, outputs, observed).mean(0)
         return (log_p - posterior.kl() - observed @ self.log_scale)[:, None]
 

@@ -86,7 +86,7 @@ def measure_components(module: VAE, cells: Cells) -> Components:
 
 def expect(module: VAE, z: Tensor) -> Sequence[Tensor]:
     """E[x|z], and for levels the probability of each, by block."""
-    return module.likelihood.mean(module.decoder(z))
+    return module.likelihood.mean(module.decode(z))
 
 
 def thinned(cells: Cells, mean: Tensor, most: int) -> tuple[Cells, Tensor]:

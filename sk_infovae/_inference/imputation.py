@@ -69,7 +69,7 @@ def impute_mean(sampler: Sampler, X: CellTable) -> NDArray[np.float64]:
     filled = np.empty(X.shape)
     likelihood = sampler.module.likelihood
     for rows, z, weights in sampler.draws(X):
-        means = likelihood.average(sampler.module.decoder(z), weights.softmax(-1))
+        means = likelihood.average(sampler.module.decode(z), weights.softmax(-1))
         cells = likelihood.mode(means)
         filled[rows] = sampler.standardizer.decode(cells.cpu().numpy())
     return filled
@@ -86,7 +86,7 @@ def impute_draws(sampler: Sampler, X: CellTable, n_draws: int, seed: int) -> NDA
         uniform = torch.rand(
             (*chosen.shape[:-1], X.shape[1]), generator=generator, dtype=torch.float64
         ).clamp(min=torch.finfo(torch.float64).tiny)
-        outputs = sampler.module.decoder(chosen)
+        outputs = sampler.module.decode(chosen)
         cells = sampler.module.likelihood.sample(outputs, uniform.to(outputs.device))
         values = standardizer.decode(cells.cpu().numpy())
         filled[:, rows] = np.clip(values, standardizer.low, standardizer.high).swapaxes(0, 1)

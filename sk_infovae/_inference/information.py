@@ -265,7 +265,7 @@ def row_terms(
         q = Posterior(q.mean, q.log_variance.clamp(-80.0, 20.0))
         noise = torch.randn((n_draws, *q.mean.shape), generator=generator, dtype=x.dtype)
         noise = noise.to(device)
-        log_px = module.likelihood.log_prob(x, module.decoder(q.rsample(noise)), mask).mean(0)
+        log_px = module.likelihood.log_prob(x, module.decode(q.rsample(noise)), mask).mean(0)
         jacobian = torch.as_tensor(standardizer.log_jacobian(observed), device=device)
         parts.append(RowTerms(q, noise, log_px + jacobian))
     return RowTerms(

@@ -119,7 +119,7 @@ def sobol_normal(n_draws: int, dim: int, seed: int) -> Tensor:
 
 def log_joint(module: VAE, z: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
     """log p(x, z) = log p(x|z) + log N(z; 0, I) for z ``(..., n, d)``, nats."""
-    log_likelihood = module.likelihood.log_prob(x, module.decoder(z), mask)
+    log_likelihood = module.likelihood.log_prob(x, module.decode(z), mask)
     return log_likelihood + standard_normal_log_density(z)
 
 

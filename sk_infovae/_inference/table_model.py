@@ -79,7 +79,7 @@ class TableModel:
         values = np.empty((len(Z), len(self.layout.architecture.likelihoods)))
         for rows in row_blocks(*values.shape, most=ROWS_PER_PASS):
             with torch.no_grad():
-                outputs = self.module.decoder(torch.from_numpy(Z[rows]).to(self.device))
+                outputs = self.module.decode(torch.from_numpy(Z[rows]).to(self.device))
                 values[rows] = self.layout.standardizer.decode(read(outputs, rows).cpu().numpy())
         return values
 

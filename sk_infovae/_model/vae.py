@@ -52,6 +52,16 @@ class VAE(nn.Module):
         mean, log_variance = self.encoder(self.inputs(x, mask)).chunk(2, -1)
         return Posterior(mean, log_variance.clamp(max=MOST_LOG_VARIANCE))
 
+    def decode(self, z: Tensor) -> Tensor:
+        """The decoder's outputs at codes ``(..., n_components)``.
+
+        It sees ``(batch, n_components)``: a network of the user's own may mix up further axes, as
+        BatchNorm1d does, without a word.
+        """
+        if z.ndim == 2:
+            return self.decoder(z)
+        return self.decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
     @property
     def is_measured(self) -> bool:
         """Whether `init_from_data` finds anything to do."""

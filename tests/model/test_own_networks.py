@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from oracles import quadrature_score
+from sklearn.datasets import load_iris
 from small_tables import everything_works, small, stays_unfitted
 from torch import nn
+
+from sk_infovae import InfoVAETransformer
+from sk_infovae._inference.evidence import ROUND
 
 
 class Encoder(nn.Module):
@@ -107,3 +112,27 @@ def test_device_by_name_and_by_object(X, device):
     vae = small(device=device).fit(X)
     assert next(vae.module_.parameters()).device.type == "cpu"
     everything_works(vae, X)
+
+
+class Normed(torch.nn.Module):
+    """A decoder whose norm has as many channels as the score takes draws at a time."""
+
+    def __init__(self, n_components, n_outputs):
+        super().__init__()
+        layers = torch.nn.Linear(n_components, ROUND), torch.nn.BatchNorm1d(ROUND), torch.nn.Tanh()
+        self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(ROUND, n_outputs))
+
+    def forward(self, z):
+        assert z.ndim == 2
+        return self.layers(z)
+
+
+def test_a_decoder_with_a_norm_scores_by_its_channels():
+    """Of draws of rows, three axes, BatchNorm1d would take the draws for channels."""
+    X = load_iris().data
+    vae = InfoVAETransformer(1, decoder=Normed, max_epochs=10, random_state=0).fit(X)
+    np.testing.assert_allclose(vae.score_samples(X[:20]), quadrature_score(vae, X[:20]), atol=0.05)
+    assert np.isfinite(vae.information(X).elbo)
+    holes = X[:5].copy()
+    holes[:, 1] = np.nan
+    assert np.isfinite(vae.impute(holes)).all()
