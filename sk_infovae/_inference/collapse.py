@@ -30,7 +30,7 @@ def describe_collapse(
     with torch.no_grad():
         posterior = module.encode(x, mask)
         dead = (kl_per_dimension(posterior) < IDLE) & ~active_dimensions(posterior)
-        outputs = module.decode(posterior.mean)
+        outputs = module.decoder(posterior.mean)
         own = module.likelihood.log_prob(x, outputs, mask)
         # Round a random circle: no row keeps its own code, and sorted rows don't stay together.
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).to(x.device)

@@ -113,7 +113,7 @@ class Life(RuleBasedStateMachine):
         """Whether it went well; what goes wrong is refused by name, and changes nothing."""
         try:
             action()
-        except (ValueError, TypeError, TrainingDivergedError):
+        except (ValueError, TypeError, FileNotFoundError, TrainingDivergedError):
             return False
         return True
 
