@@ -1,13 +1,11 @@
-"""The callbacks that every fit brings: snapshots, progress lines, scikit-learn's callbacks."""
+"""The callbacks that every fit brings: snapshots, patience, scikit-learn's callbacks."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from tqdm import tqdm
 
 from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.net import InfoVAENet, detached_copy
@@ -70,94 +68,6 @@ def _fit(moments: dict[str, Any], parameter: Tensor) -> bool:
     """Whether every moment is a number or of the parameter's shape."""
     tensors = [value for value in moments.values() if isinstance(value, Tensor) and value.ndim]
     return all(tensor.shape == parameter.shape for tensor in tensors)
-
-
-class ProgressLine(Callback):
-    """One line that shows the epoch and the terms of the objective (verbose=1)."""
-
-    line_: Any = None
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open the line, which is a notebook's own in one."""
-        from tqdm.auto import tqdm
-
-        self.line_ = tqdm(
-            total=net.max_epochs,
-            initial=len(net.history),
-            unit="epoch",
-            desc="InfoVAE",
-            dynamic_ncols=True,
-            leave=True,
-        )
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Refresh the line."""
-        epoch = net.history[-1]
-        parts = [
-            f"loss {epoch['train_loss']:.2f}",
-            f"reconstruction {epoch['train_reconstruction']:.2f}",
-            f"kl {epoch['train_kl']:.2f}",
-            f"D {epoch['train_divergence']:.4f}",
-        ]
-        if "valid_loss" in epoch:
-            parts.append(f"valid loss {epoch['valid_loss']:.2f}")
-        self.line_.set_postfix_str(", ".join(parts), refresh=False)
-        self.line_.update()
-
-    def close(self) -> None:
-        """End the line, however training ended."""
-        if self.line_ is not None:
-            self.line_.close()
-
-
-class SearchLine(tqdm):
-    """One line over the stacks of a search: epochs of all their models, and the time left.
-
-    An epoch of one model may cost far more than one of another. Those left cost, at most,
-
-        time left = elapsed * (cost of the epochs left) / (cost of the epochs done),
-
-    and a model that stops early takes the epochs that it had left off the total.
-
-    Parameters
-    ----------
-    epochs : sequence of int
-        Of each stack: epochs of all its models together.
-    costs : sequence of float
-        Of each stack: what one of them costs, in any unit.
-    disable : bool
-        Whether to show nothing.
-    """
-
-    monitor_interval = 0  # no thread of tqdm's that would wake a line which is always awake
-
-    def __init__(self, epochs: Sequence[int], costs: Sequence[float], disable: bool):
-        self.left, self.costs, self.spent = list(epochs), list(costs), 0.0
-        super().__init__(
-            total=sum(epochs),
-            unit="model-epoch",
-            desc="InfoVAE search",
-            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{time_left}, {rate_fmt}]",
-            dynamic_ncols=True,
-            miniters=1,
-            disable=disable,
-        )
-
-    @property
-    def format_dict(self) -> dict[str, Any]:
-        """What ``bar_format`` may name: tqdm's own, and the time left."""
-        values = super().format_dict
-        to_spend = sum(cost * left for cost, left in zip(self.costs, self.left, strict=True))
-        ratio = to_spend / self.spent if self.spent else math.nan
-        seconds = values["elapsed"] * ratio
-        return {**values, "time_left": tqdm.format_interval(seconds) if self.spent else "?"}
-
-    def advance(self, stack: int, done: int, left: int) -> None:
-        """A stack has trained for so many epochs of a model more, and has at most so many left."""
-        self.left[stack] = left
-        self.spent += done * self.costs[stack]
-        self.total = self.n + done + sum(self.left)
-        self.update(done)
 
 
 class SklearnCallbacks(Callback):

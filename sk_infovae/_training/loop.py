@@ -24,7 +24,6 @@ from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.hooks import (
     LastEpoch,
     Patience,
-    ProgressLine,
     SklearnCallbacks,
     Watch,
     load_optimizer_state,
@@ -32,6 +31,7 @@ from sk_infovae._training.hooks import (
 )
 from sk_infovae._training.member import Member
 from sk_infovae._training.net import InfoVAENet
+from sk_infovae._training.progress import ProgressLine
 from sk_infovae._training.rows import Rows, StackedRows
 from sk_infovae._training.taking_up import Keep, TakeUp
 from sk_infovae._training.training import Training

@@ -13,9 +13,9 @@ from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.compat import _safe_split, get_active_backend
 from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.fitting import FitAhead, prepare_fit
-from sk_infovae._training.hooks import SearchLine
 from sk_infovae._training.loop import seconds_per_epoch, train_together
 from sk_infovae._training.plan import resolve_device
+from sk_infovae._training.progress import SearchLine
 from sk_infovae._training.training import StackKey, Training
 from sk_infovae.estimator import InfoVAETransformer
 

@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 from tqdm import tqdm
 
 from sk_infovae import InfoVAETransformer
-from sk_infovae._training import hooks, loop
+from sk_infovae._training import loop, progress
 from sk_infovae._training.fitting import prepare_fit
 from sk_infovae._training.net import InfoVAENet
 from sk_infovae.divergences import MMD
@@ -33,6 +33,12 @@ def search(vae, grid, **params):
 
 def epochs_trained(vae, X, y=None):
     return vae.n_iter_
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """Standard error can be written over; what a log shows is tested with the line of a fit."""
+    monkeypatch.setattr(progress, "is_log", lambda: False)
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def seconds_left(line):
 
 def test_time_left_is_what_remains_by_its_cost(clock, capsys):
     """Two stacks of 10 epochs, of which an epoch of the second costs three times as much."""
-    line = hooks.SearchLine([10, 10], [1.0, 3.0], disable=False)
+    line = progress.SearchLine([10, 10], [1.0, 3.0], disable=False)
     assert "<?" in str(line)
     clock[0] += 5
     line.advance(0, 5, 5)
@@ -90,7 +96,7 @@ def test_the_end_it_foresees(clock, monkeypatch, early_stopping):
             learned = sum(p[0].numel() for p in net.module_.parameters())
             clock[0] += active * 1e-3 * learned * len(iterator.dataset)
 
-    class Line(hooks.SearchLine):
+    class Line(progress.SearchLine):
         def advance(self, *args):
             super().advance(*args)
             to_spend = np.dot(self.costs, self.left)
