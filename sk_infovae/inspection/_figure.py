@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#999999")
 """Okabe's and Ito's, which the colour-blind tell apart; grey in the place of black."""
@@ -66,6 +67,39 @@ class Display:
         self.figure_ = axes[0, 0].figure
         self.ax_ = axes[0, 0] if axes.size == 1 else axes
         return axes
+
+    def _picture_grid(
+        self, ax: Any, pictures: NDArray[Any], shades: NDArray[Any], names: Sequence[str]
+    ) -> Any:
+        """Pictures ``(n_rows, n_columns, height, width)`` in the grey values that ``shades`` spans.
+
+        ``names`` are those of the rows. Returns the axes.
+        """
+        axes = self._panels(ax, *pictures.shape[:2], (1.05, 1.1))
+        scale = {"vmin": np.nanmin(shades), "vmax": np.nanmax(shades), "cmap": "gray"}
+        for panels, row, name in zip(axes, pictures, names, strict=True):
+            for panel, picture in zip(panels, row, strict=True):
+                panel.imshow(picture, **scale)
+                panel.set(xticks=[], yticks=[])
+            panels[0].set_ylabel(name)
+        return axes
+
+
+def as_pictures(rows: NDArray[Any], image_shape: tuple[int, int]) -> NDArray[Any]:
+    """Rows as pictures ``(n_rows, height, width)``.
+
+    Raises
+    ------
+    ValueError
+        When they have another number of pixels.
+    """
+    height, width = image_shape
+    if height * width != rows.shape[1]:
+        raise ValueError(
+            f"image_shape must have as many pixels as X has columns, {rows.shape[1]}; got "
+            f"{height} x {width}."
+        )
+    return rows.reshape(-1, height, width)
 
 
 def _pyplot(name: str) -> Any:

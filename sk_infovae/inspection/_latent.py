@@ -20,6 +20,9 @@ MOST_WHOLE_NUMBERS = 20
 FIRST_DIMENSIONS = 4
 """Dimensions that are shown of more, the first of which explain most."""
 
+HATCHES = ("", "//", "\\\\", "..", "xx", "++", "oo", "--")
+"""Patterns of classes in a histogram, so that colour is not all that tells them apart."""
+
 PRIOR_RADII = tuple(np.sqrt(-2 * np.log1p(-np.array([0.5, 0.95]))))
 """Radii of the circles that hold half and 95 % of the prior in two dimensions."""
 
@@ -178,7 +181,8 @@ class LatentDisplay(Display):
         ax : Axes or array of Axes, default=None
             Axes to draw on, or to divide where there are more than two dimensions.
         n_ellipses : int, default=0
-            Rows, evenly spaced, that get the ellipse of one standard deviation of q(z|x).
+            Rows, evenly spaced, that get the ellipse of one standard deviation of q(z|x); beside
+            the values of one dimension a bar.
         prior : bool, default=True
             Whether to draw the circles that hold half and 95 % of the prior N(0, I).
         label : str, default=None
@@ -192,7 +196,12 @@ class LatentDisplay(Display):
         """
         d = self.codes.shape[1]
         if d == 1:
-            return self._histogram(self._panels(ax, 1, 1, (6, 4))[0, 0], prior, label)
+            panel = self._panels(ax, 1, 1, (6, 4))[0, 0]
+            if self.y is None or self._classes() is not None:
+                self._histogram(panel, prior, label)
+            else:
+                self._against_values(panel, n_ellipses, label, scatter)
+            return self
         size = (6.4, 5.6) if d == 2 else (3, 3)
         axes = self._panels(ax, d - 1, d - 1, size, sharex="col", sharey="row")
         points = None
@@ -254,11 +263,20 @@ class LatentDisplay(Display):
         y: Any = self.y
         return y == one if y.dtype.kind in "fiub" else y.astype(str) == one
 
-    def _pair(self, panel: Any, column: int, row: int, scatter: dict[str, Any]) -> Any:
-        """Points of two dimensions; returns those that a scale of colours speaks of."""
+    def _points(self, scatter: dict[str, Any]) -> dict[str, Any]:
+        """How points are drawn."""
         size = float(np.clip(12000 / len(self.codes), 5, 30))
         how = {"s": size, "linewidths": 0, "alpha": 0.75, "rasterized": len(self.codes) > 5000}
-        how |= scatter
+        return how | scatter
+
+    def _some(self, most: int) -> NDArray[np.intp]:
+        """Rows, evenly spaced."""
+        n = len(self.codes)
+        return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+
+    def _pair(self, panel: Any, column: int, row: int, scatter: dict[str, Any]) -> Any:
+        """Points of two dimensions; returns those that a scale of colours speaks of."""
+        how = self._points(scatter)
         x, y = self.codes[:, column], self.codes[:, row]
         if self.y is not None and self.y.dtype.kind == "f" and np.isnan(self.y).any():
             holes = np.isnan(self.y)
@@ -281,9 +299,8 @@ class LatentDisplay(Display):
         """One standard deviation of q(z|x) around some rows."""
         from matplotlib.collections import EllipseCollection
 
-        n = len(self.codes)
-        some = np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
-        spread: Any = self.deviations
+        some, spread = self._some(most), self.deviations
+        assert spread is not None
         collection = EllipseCollection(
             2 * spread[some, column],
             2 * spread[some, row],
@@ -298,7 +315,7 @@ class LatentDisplay(Display):
         )
         panel.add_collection(collection)
 
-    def _histogram(self, panel: Any, prior: bool, label: str | None) -> Self:
+    def _histogram(self, panel: Any, prior: bool, label: str | None) -> None:
         """One dimension, beside the prior's density."""
         values, classes = self.codes[:, 0], self._classes()
         groups = [("rows", values)]
@@ -307,14 +324,26 @@ class LatentDisplay(Display):
         edges = np.histogram_bin_edges(values, "auto")
         for k, (name, part) in enumerate(groups):
             weights = np.full(len(part), 1 / (len(values) * np.diff(edges)[0]))
-            panel.hist(part, edges, weights=weights, alpha=0.6, label=name, color=style(k)["color"])
+            how = {"color": style(k)["color"], "hatch": HATCHES[k % len(HATCHES)], "alpha": 0.6}
+            panel.hist(part, edges, weights=weights, label=name, histtype="stepfilled", **how)
         if prior:
             z = np.linspace(min(-3, edges[0]), max(3, edges[-1]), 200)
             density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
             panel.plot(z, density, color=ink(), ls=":", label="prior")
         panel.set(xlabel=self.names[0], ylabel="density")
         panel.legend(title=label)
-        return self
+
+    def _against_values(
+        self, panel: Any, n_bars: int, label: str | None, scatter: dict[str, Any]
+    ) -> None:
+        """One dimension against the values of the rows."""
+        z, y = self.codes[:, 0], self.y
+        panel.scatter(z, y, **({"color": COLOURS[0]} | self._points(scatter)))
+        if n_bars and self.deviations is not None and y is not None:
+            some = self._some(n_bars)
+            bars = {"fmt": "none", "ecolor": ink(), "elinewidth": 0.7, "alpha": FAINT}
+            panel.errorbar(z[some], y[some], xerr=self.deviations[some, 0], **bars)
+        panel.set(xlabel=self.names[0], ylabel=label or "value")
 
 
 def _circles(panel: Any) -> None:

@@ -96,7 +96,7 @@ class LoadingsDisplay(Display):
         """
         n, d = self.loadings.shape
         longest = max(map(len, self.columns), default=0)
-        size = (1.8 + 0.1 * longest + max(1.4, 0.7 * d), max(2.6, 1.0 + 0.27 * n))
+        size = (1.8 + 0.1 * longest + max(1.4, 0.7 * d), max(3.0, 1.0 + 0.27 * n))
         panel = self._panels(ax, 1, 1, size)[0, 0]
         most = max(np.nanmax(np.abs(self.loadings), initial=0.0), 1e-6)
         colours = {"cmap": DIVERGING, "vmin": -most, "vmax": most, "aspect": "auto"}
@@ -109,7 +109,7 @@ class LoadingsDisplay(Display):
                 dark = abs(value) > 0.6 * most
                 text = {"ha": "center", "va": "center", "color": "white" if dark else "black"}
                 panel.text(k, j, f"{value:.2f}", **text)
-        label = "standard deviations of the column\nfor one of the component"
+        label = "deviations of the column\nfor one of the component"
         self.figure_.colorbar(image, ax=panel, label=label)
         return self
 

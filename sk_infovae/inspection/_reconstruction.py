@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_infovae._fitted import cells_and_decoded, columns_of_levels, vae_and_table
-from sk_infovae.inspection._figure import COLOURS, FAINT, Display, ink
+from sk_infovae.inspection._figure import COLOURS, FAINT, Display, as_pictures, ink
 
 
 class ReconstructionDisplay(Display):
@@ -91,13 +91,8 @@ class ReconstructionDisplay(Display):
         of_levels = columns_of_levels(vae)
         pictures = None
         if image_shape is not None:
-            height, width = image_shape
-            if height * width != cells.shape[1]:
-                raise ValueError(
-                    f"image_shape must have as many pixels as X has columns, {cells.shape[1]}; got "
-                    f"{height} x {width}."
-                )
-            pictures = np.stack([cells[:n_rows], decoded[:n_rows]]).reshape(2, -1, height, width)
+            shown = (as_pictures(table[:n_rows], image_shape) for table in (cells, decoded))
+            pictures = np.stack(list(shown))
         errors = column_errors(cells, decoded, of_levels)
         found = np.flatnonzero(~np.isnan(errors))
         worst = found[np.argsort(-errors[found], kind="stable")[:n_columns]]
@@ -119,9 +114,13 @@ class ReconstructionDisplay(Display):
         -------
         self : ReconstructionDisplay
         """
-        return self._bars(ax) if self.pictures is None else self._images(ax, self.pictures)
+        if self.pictures is None:
+            self._bars(ax)
+        else:
+            self._picture_grid(ax, self.pictures, self.pictures[0], ("rows", "came back"))
+        return self
 
-    def _bars(self, ax: Any) -> Self:
+    def _bars(self, ax: Any) -> None:
         n = len(self.errors)
         panel = self._panels(ax, 1, 1, (5.6, max(2.4, 1.0 + 0.27 * n)))[0, 0]
         places = np.arange(n)
@@ -138,17 +137,6 @@ class ReconstructionDisplay(Display):
         panel.invert_yaxis()
         panel.set(xlabel="error by that of a constant guess", xlim=(0, None))
         panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25 if n < 8 else -0.12))
-        return self
-
-    def _images(self, ax: Any, pictures: NDArray[Any]) -> Self:
-        axes = self._panels(ax, 2, pictures.shape[1], (1.1, 1.2))
-        scale = {"vmin": np.nanmin(pictures[0]), "vmax": np.nanmax(pictures[0]), "cmap": "gray"}
-        for row, name in enumerate(("rows", "came back")):
-            for panel, picture in zip(axes[row], pictures[row], strict=True):
-                panel.imshow(picture, **scale)
-                panel.set(xticks=[], yticks=[])
-            axes[row, 0].set_ylabel(name)
-        return self
 
 
 def column_errors(

@@ -1,6 +1,6 @@
 """What happens to x as one dimension of the code moves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from sk_infovae._fitted import vae_and_table
 from sk_infovae._table.codecs import LIBRARIES
 from sk_infovae._table.schema import is_frame
 from sk_infovae.estimator import InfoVAETransformer
-from sk_infovae.inspection._figure import COLOURS, FAINT, Display, ink
+from sk_infovae.inspection._figure import COLOURS, FAINT, Display, as_pictures, ink
 
 FIRST_DIMENSIONS = 4
 """Dimensions that are shown of more, the first of which explain most."""
@@ -32,6 +32,8 @@ class LatentTraversalDisplay(Display):
         For each dimension the name and the decoded values of some columns, in units of the table.
     pictures : ndarray of shape (n_dimensions, n_steps, height, width) or None
         In the place of columns.
+    levels : dict of str to sequence of str, default=None
+        Levels of columns in their order, from below; in alphabetical order by default.
 
     Attributes
     ----------
@@ -56,11 +58,13 @@ class LatentTraversalDisplay(Display):
         dimensions: Sequence[int],
         values: Sequence[Sequence[tuple[str, NDArray[Any]]]],
         pictures: NDArray[Any] | None = None,
+        levels: Mapping[str, Sequence[str]] | None = None,
     ):
         self.steps = steps
         self.dimensions = dimensions
         self.values = values
         self.pictures = pictures
+        self.levels = levels
 
     @classmethod
     def from_estimator(
@@ -113,20 +117,24 @@ class LatentTraversalDisplay(Display):
         tables = [vae.inverse_transform(_line(centre, k, steps)) for k in which]
         pictures, values = None, []
         if image_shape is not None:
-            n_features = np.asarray(tables[0]).shape[1]
-            if np.prod(image_shape) != n_features:
-                raise ValueError(
-                    f"image_shape must have as many pixels as X has columns, {n_features}; got "
-                    f"{image_shape[0]} x {image_shape[1]}."
-                )
-            pictures = np.stack([np.asarray(table) for table in tables])
-            pictures = pictures.reshape(len(which), n_steps, *image_shape)
+            pictures = np.stack([as_pictures(np.asarray(table), image_shape) for table in tables])
         else:
             values = [
                 _most_moved(vae, table, k, n_columns)
                 for k, table in zip(which, tables, strict=True)
             ]
-        return cls(steps=steps, dimensions=which, values=values, pictures=pictures).plot(ax=ax)
+        display = cls(
+            steps=steps,
+            dimensions=which,
+            values=values,
+            pictures=pictures,
+            levels={
+                str(column.name): np.asarray(column.levels).astype(str).tolist()
+                for column in vae._layout.schema.every
+                if hasattr(column, "levels")
+            },
+        )
+        return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw a row of panels for each dimension.
@@ -139,33 +147,33 @@ class LatentTraversalDisplay(Display):
         -------
         self : LatentTraversalDisplay
         """
-        return self._curves(ax) if self.pictures is None else self._images(ax, self.pictures)
+        if self.pictures is None:
+            self._curves(ax)
+        else:
+            self._images(ax, self.pictures)
+        return self
 
-    def _curves(self, ax: Any) -> Self:
+    def _curves(self, ax: Any) -> None:
         n_columns = max(len(row) for row in self.values)
         axes = self._panels(ax, len(self.values), n_columns, (3.2, 2.5), sharex=True)
         for panels, row, k in zip(axes, self.values, self.dimensions, strict=True):
             for panel, (name, values) in zip(panels, row, strict=True):
                 is_number = values.dtype.kind in "fiumM"
                 style = "default" if is_number else "steps-mid"
-                values = values if is_number else values.astype(str)
+                if not is_number:
+                    values = values.astype(str)
+                    reached = set(values)
+                    order = (self.levels or {}).get(name, sorted(reached))
+                    panel.yaxis.update_units([level for level in order if level in reached])
                 panel.plot(self.steps, values, color=COLOURS[0], marker="o", ms=3, drawstyle=style)
                 panel.axvline(0, color=ink(), ls=":", lw=1, alpha=FAINT)
                 panel.set(title=name, xlabel=f"component {k + 1} (standard deviations)")
-        return self
 
-    def _images(self, ax: Any, pictures: NDArray[Any]) -> Self:
-        n_rows, n_steps = pictures.shape[:2]
-        axes = self._panels(ax, n_rows, n_steps, (1.0, 1.05))
-        scale = {"vmin": np.nanmin(pictures), "vmax": np.nanmax(pictures), "cmap": "gray"}
-        for panels, row, k in zip(axes, pictures, self.dimensions, strict=True):
-            for panel, picture, step in zip(panels, row, self.steps, strict=True):
-                panel.imshow(picture, **scale)
-                panel.set(xticks=[], yticks=[])
-                if panels is axes[0]:
-                    panel.set_title(f"{step:+.1f}", fontsize="small")
-            panels[0].set_ylabel(f"component {k + 1}")
-        return self
+    def _images(self, ax: Any, pictures: NDArray[Any]) -> None:
+        names = [f"component {k + 1}" for k in self.dimensions]
+        axes = self._picture_grid(ax, pictures, pictures, names)
+        for panel, step in zip(axes[0], self.steps, strict=True):
+            panel.set_title(f"{step:+.1f}", fontsize="small")
 
 
 def _line(centre: NDArray[Any], k: int, steps: NDArray[Any]) -> NDArray[Any]:
