@@ -2,6 +2,7 @@
 
     python benchmarks/bench_disk.py                 # 1,000,000 rows x 100, 0.4 GB
     python benchmarks/bench_disk.py --rows 25000000 --no-memory   # 10 GB, in the file alone
+    python benchmarks/bench_disk.py --parquet --no-memory         # as Parquet
 
 Float32 rows of five components and noise, written to a temporary file by blocks. Seconds an epoch
 are those of a fit of two less those of one. Memory is the largest resident set of the process in a
@@ -33,6 +34,19 @@ def write(path, n_rows, n_columns):
             for width in (5, n_columns)
         )
         table[start : start + BLOCK] = code @ plane + 0.5 * noise
+
+
+def to_parquet(table, path):
+    """The table as a file of Parquet, block by block."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    names, writer = [f"x{j}" for j in range(table.shape[1])], None
+    for start in range(0, len(table), BLOCK):
+        rows = pa.table(dict(zip(names, table[start : start + BLOCK].T.copy(), strict=True)))
+        writer = writer or ParquetWriter(path, rows.schema)
+        writer.write_table(rows)
+    writer.close()
 
 
 def resident():
@@ -82,12 +96,17 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--columns", type=int, default=100)
     parser.add_argument("--no-memory", action="store_true", help="the file alone")
+    parser.add_argument("--parquet", action="store_true", help="Parquet in the place of a memmap")
     arguments = parser.parse_args()
     make(1).fit(np.random.default_rng(0).normal(size=(500, arguments.columns)))  # what torch takes
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.npy"
         write(path, arguments.rows, arguments.columns)
         X = np.load(path, mmap_mode="r")
+        if arguments.parquet:
+            path = path.with_suffix(".parquet")
+            to_parquet(X, path)
+            X = path
         with Peak() as peak:
             start = time.perf_counter()
             vae = make(1).fit(X)
@@ -99,7 +118,7 @@ def main():
         print(f"transform: {peak.text}", flush=True)
         if arguments.no_memory:
             return
-        held, pairs = np.array(X), []
+        held, pairs = np.load(path.with_suffix(".npy")), []
         for _ in range(3):
             pairs.append([seconds_of_an_epoch(table) for table in (held, X)])
             print(

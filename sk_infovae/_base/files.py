@@ -3,6 +3,8 @@
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,19 @@ def write(data: bytes, file: Any) -> None:
     if hasattr(file, "write"):
         file.write(data)
         return
+    with replaced(file) as temporary, open(temporary, "xb") as new:
+        new.write(data)
+        new.flush()
+        os.fsync(new.fileno())
+
+
+@contextmanager
+def replaced(file: Any) -> Iterator[Path]:
+    """A path beside that of a file, whose place it takes when all has been written to it."""
     path = Path(os.path.realpath(file))  # through a link, which stays one
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with open(temporary, "xb") as new:
-            new.write(data)
-            new.flush()
-            os.fsync(new.fileno())
+        yield temporary
         if path.exists():
             shutil.copymode(path, temporary)
         os.replace(temporary, path)

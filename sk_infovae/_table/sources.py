@@ -99,9 +99,13 @@ class ArrowBlocks(BlockTable):
 
     def blocks(self) -> Iterator[Any]:
         import pyarrow as pa
+        from pyarrow import dataset as files
 
-        ahead = {"batch_readahead": 1, "fragment_readahead": 1}  # what is read waits in memory
-        for batch in self.dataset.to_batches(batch_size=self.rows_at_once, **ahead):
+        # What is read ahead waits in memory; a buffer of Parquet's keeps what it gave to the end.
+        how: dict[str, Any] = {"batch_readahead": 1, "fragment_readahead": 1}
+        if isinstance(getattr(self.dataset, "format", None), files.ParquetFileFormat):
+            how["fragment_scan_options"] = files.ParquetFragmentScanOptions(pre_buffer=False)
+        for batch in self.dataset.to_batches(batch_size=self.rows_at_once, **how):
             if batch.num_rows:
                 yield _to_pandas(pa.Table.from_batches([batch]))
 
