@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sk_infovae._model.cells import Cells
 from sk_infovae._model.neighbors import neighbor_information
 from sk_infovae._model.networks import stack_modules
+from sk_infovae._model.shares import CURRENT
 from sk_infovae._model.vae import VAE
 from sk_infovae.divergences import Codes, Divergence
 
@@ -70,7 +71,8 @@ class InfoVAELoss(nn.Module):
 
     Every term is summed over columns or latent dimensions and averaged over the batch. With a
     neighbor_weight a batch holds its n rows and then a neighbour of each, which only I sees
-    (`neighbor_information`).
+    (`neighbor_information`). Where processes train together, each computes its share of the rows,
+    and every term is that of the whole batch (`Shares`).
 
     Parameters
     ----------
@@ -139,11 +141,12 @@ class InfoVAELoss(nn.Module):
         n_rows : int or None
             Rows of the data set that the batch is a part of.
         """
-        batch = self.own_rows(x.shape[-2])
-        given = Cells(x, mask)
-        x, mask = given.at(slice(batch))
-        posterior, z, outputs = module(x, mask, noise[..., :batch, :])
-        reconstruction = module.likelihood.log_prob(x, outputs, mask).mean(-1)
+        batch, shares = self.own_rows(x.shape[-2]), CURRENT.get()
+        given, own = Cells(x, mask), shares.rows(batch)
+        x, mask = given.at(own)
+        posterior, z, outputs = module(x, mask, noise[..., own, :])
+        reconstruction = shares.mean(module.likelihood.log_prob(x, outputs, mask), batch)
+        posterior, z = shares.gather_codes(posterior, z, batch)
         kl = posterior.kl().mean(-1)
         codes = Codes(z, posterior, noise[..., batch:, :], n_rows, dict(self.critic.items()))
         value = self.divergence(codes)
@@ -153,7 +156,8 @@ class InfoVAELoss(nn.Module):
         )
         loss, neighbors = -reconstruction + on_kl * kl + on_divergence * value, None
         if self.log_scale is not None:
-            near = module.encode(*given.at(slice(batch, None))).mean
+            own_near = slice(batch + own.start, batch + own.stop)
+            near = shares.gather(module.encode(*given.at(own_near)).mean, batch)
             neighbors = neighbor_information(posterior.mean, near, self.log_scale)
             loss = loss - on_neighbors * neighbors
         if self.training and len(self.critic):

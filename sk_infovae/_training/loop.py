@@ -20,6 +20,7 @@ from sk_infovae._base.seeds import private_rng
 from sk_infovae._base.threads import one_thread
 from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.objective import stack_losses
+from sk_infovae._model.shares import CURRENT
 from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.hooks import (
     LastEpoch,
@@ -36,6 +37,9 @@ from sk_infovae._training.rows import Rows, StackedRows
 from sk_infovae._training.taking_up import Keep, TakeUp
 from sk_infovae._training.training import Training
 from sk_infovae.exceptions import TrainingDivergedError
+
+CHECKED_ROWS = 256
+"""Rows of which processes that train together compare the sum."""
 
 SMALL_STEP = 2**23
 """Weights times rows of a step below which threads cost more to call than they save."""
@@ -172,13 +176,29 @@ def stacked_rows(trainings: Sequence[Training]) -> tuple[Rows, Rows | None]:
 
 
 def run(net: InfoVAENet, rows: Rows, valid: Rows | None) -> None:
-    """skorch's loop over the epochs."""
+    """skorch's loop over the epochs, together with other processes where there are any."""
+    shares = CURRENT.get()
+    if shares.size > 1:
+        shares.check_agreement(what_is_trained(net, rows), net.device)
     net.train_split = None if valid is None else predefined_split(valid)
     n_weights = sum(parameter.numel() for parameter in net.module_.parameters())
     small = net.device == "cpu" and n_weights * net.batch_size < SMALL_STEP
     with one_thread() if small else nullcontext(), no_denormals():
         net.partial_fit(rows)
     net.train_split = None  # it holds rows
+
+
+def what_is_trained(net: InfoVAENet, rows: Rows) -> dict[str, float]:
+    """Numbers in which two trainings differ, but for those of a name."""
+    some = rows.spread(min(len(rows), CHECKED_ROWS)).x
+    return {
+        "rows": len(rows),
+        "cells": some.nan_to_num().double().sum().item(),
+        "weights": sum(p.detach().double().sum().item() for p in net.module_.parameters()),
+        "seeds": sum(net.seeds),
+        "batch size": net.batch_size,
+        "epochs": net.max_epochs,
+    }
 
 
 @contextmanager

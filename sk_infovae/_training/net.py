@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from sk_infovae._model.cells import Cells
 from sk_infovae._model.networks import share_of_rate
 from sk_infovae._model.objective import Terms, keep_models
+from sk_infovae._model.shares import CURRENT
 from sk_infovae._model.vae import VAE
 from sk_infovae._table.standardizer import BLOCK_CELLS
 from sk_infovae._training.flat_adam import FlatAdam, thin_out
@@ -215,7 +216,7 @@ class InfoVAENet(NeuralNet):
         """Look whether the step at hand can do without autograd."""
         plain, optimizer = self.module_ is self.plain_module, self.optimizer_
         self._written = None
-        if plain and isinstance(optimizer, FlatAdam):
+        if CURRENT.get().size == 1 and plain and isinstance(optimizer, FlatAdam):
             self._written = WrittenOut.of(self.module_, self.criterion_, optimizer.gradients)
 
     def train_step(self, batch: Cells, **fit_params: Any) -> dict[str, Any]:
@@ -238,6 +239,7 @@ class InfoVAENet(NeuralNet):
         terms = self.terms(batch, self._train_noise)
         # A model's loss does not touch another's parameters.
         (terms.loss.sum() if self.rates else terms.loss).backward()
+        CURRENT.get().sum_gradients(self.module_.parameters())
         return {"loss": terms.loss, "y_pred": terms}
 
     def validation_step(self, batch: Cells, **fit_params: Any) -> dict[str, Any]:
