@@ -19,10 +19,12 @@ MODULES = (
     ".datasets",
     ".divergences",
     ".exceptions",
+    ".files",
     ".inspection",
     ".likelihoods",
     ".metrics",
     ".model_selection",
+    ".parallel",
     ".preprocessing",
 )
 

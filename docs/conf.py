@@ -7,6 +7,9 @@
 import importlib.metadata
 import inspect
 import os
+import tempfile
+import zlib
+from pathlib import Path
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
@@ -19,13 +22,14 @@ version = release = importlib.metadata.version("sk-infovae")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
-default_role = "code"
+default_role = "py:obj"
 
 html_theme = "furo"
 html_static_path = ["_static"]
@@ -36,6 +40,43 @@ html_show_sourcelink = False
 
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {
+    "ndarray": "numpy.ndarray",
+    "RandomState": "numpy.random.RandomState",
+    "DataFrame": "pandas.DataFrame",
+    "Axes": "matplotlib.axes.Axes",
+    "Figure": "matplotlib.figure.Figure",
+    "Pipeline": "sklearn.pipeline.Pipeline",
+    "GridSearchCV": "sklearn.model_selection.GridSearchCV",
+    "InfoVAETransformer": "sk_infovae.InfoVAETransformer",
+    "Information": "sk_infovae.Information",
+    "Divergence": "sk_infovae.divergences.Divergence",
+    "Likelihood": "sk_infovae.likelihoods.Likelihood",
+}
+
+SITES = {
+    "numpy": ("https://numpy.org/doc/stable/", "reference/generated/{0}.html#{0}"),
+    "numpy.random": ("https://numpy.org/doc/stable/", "reference/random/legacy.html#{0}"),
+    "pandas": ("https://pandas.pydata.org/docs/", "reference/api/{0}.html#{0}"),
+    "matplotlib": ("https://matplotlib.org/stable/", "api/_as_gen/{0}.html#{0}"),
+    "matplotlib.figure": ("https://matplotlib.org/stable/", "api/figure_api.html#{0}"),
+    "sklearn": ("https://scikit-learn.org/stable/", "modules/generated/{0}.html#{0}"),
+    "torch": ("https://docs.pytorch.org/docs/stable/", "generated/{0}.html#{0}"),
+}
+"""Other projects' pages: where they are, and where the page of a name is."""
+
+FOREIGN = {
+    "class": """numpy.ndarray numpy.memmap numpy.random.RandomState pandas.DataFrame
+        matplotlib.axes.Axes matplotlib.figure.Figure sklearn.callback.ScoringMonitor
+        sklearn.ensemble.HistGradientBoostingClassifier sklearn.model_selection.GridSearchCV
+        sklearn.model_selection.RandomizedSearchCV sklearn.pipeline.Pipeline torch.optim.Adam""",
+    "function": """sklearn.base.clone sklearn.manifold.trustworthiness sklearn.metrics.r2_score
+        torch.compile torch.func.vmap torch.set_num_threads""",
+    "method": "matplotlib.axes.Axes.scatter",
+}
+"""Names of theirs that our docstrings refer to."""
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -55,6 +96,31 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "write_computation_times": False,
     "show_signature": False,
+}
+
+
+INVENTORIES = tempfile.TemporaryDirectory()
+
+
+def inventory(site):
+    """Write the inventory of the names of a site, as its own build does, and return its path.
+
+    With one of our own the documentation is built without a network.
+    """
+    lines = [
+        f"{name} py:{kind} 1 {SITES[site][1].format(name)} -\n"
+        for kind, names in FOREIGN.items()
+        for name in names.split()
+        if site == max((s for s in SITES if name.startswith(f"{s}.")), key=len)
+    ]
+    head = f"# Sphinx inventory version 2\n# Project: {site}\n# Version: \n# zlib compressed\n"
+    path = Path(INVENTORIES.name) / f"{site}.inv"
+    path.write_bytes(head.encode() + zlib.compress("".join(lines).encode()))
+    return str(path)
+
+
+intersphinx_mapping = {
+    site.replace(".", "_"): (address, inventory(site)) for site, (address, _) in SITES.items()
 }
 
 

@@ -120,8 +120,9 @@ class InfoVAETransformer(
     encoder : callable, default=None
         A class or factory ``encoder(n_inputs, n_components)`` that makes a module from
         ``(batch, n_inputs)`` to ``(batch, 2 * n_components)``, mean and log-variance (2 at most
-        is used). Replaces hidden_layer_sizes. ``n_inputs`` is the number of columns, plus one for
-        each column that has missing cells in fit.
+        is used). Replaces hidden_layer_sizes. ``n_inputs`` counts one for each column of numbers,
+        one for each level of the others (16 for a column of more than 64), and one for each column
+        that has missing cells in fit.
     decoder : callable, default=None
         A class or factory ``decoder(n_components, n_outputs)`` that makes a module from
         ``(batch, n_components)`` to ``(batch, n_outputs)``.
