@@ -13,6 +13,7 @@ from pathlib import Path
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
+from numpydoc.xref import DEFAULT_LINKS
 
 project = "sk_infovae"
 author = "sk_infovae developers"
@@ -41,6 +42,7 @@ html_show_sourcelink = False
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
+DEFAULT_LINKS.clear()  # of "sequence", say, to glossaries of others
 numpydoc_xref_ignore = "all"
 numpydoc_xref_aliases = {
     "ndarray": "numpy.ndarray",
@@ -57,15 +59,24 @@ numpydoc_xref_aliases = {
 }
 
 SITES = {
-    "numpy": ("https://numpy.org/doc/stable/", "reference/generated/{0}.html#{0}"),
-    "numpy.random": ("https://numpy.org/doc/stable/", "reference/random/legacy.html#{0}"),
-    "pandas": ("https://pandas.pydata.org/docs/", "reference/api/{0}.html#{0}"),
-    "matplotlib": ("https://matplotlib.org/stable/", "api/_as_gen/{0}.html#{0}"),
-    "matplotlib.figure": ("https://matplotlib.org/stable/", "api/figure_api.html#{0}"),
-    "sklearn": ("https://scikit-learn.org/stable/", "modules/generated/{0}.html#{0}"),
-    "torch": ("https://docs.pytorch.org/docs/stable/", "generated/{0}.html#{0}"),
+    "numpy": "https://numpy.org/doc/stable/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
 }
-"""Other projects' pages: where they are, and where the page of a name is."""
+"""Other projects' pages."""
+
+PLACES = {
+    "numpy": "reference/generated/{0}.html#{0}",
+    "numpy.random": "reference/random/legacy.html#{0}",
+    "pandas": "reference/api/{0}.html#{0}",
+    "matplotlib": "api/_as_gen/{0}.html#{0}",
+    "matplotlib.figure": "api/figure_api.html#{0}",
+    "sklearn": "modules/generated/{0}.html#{0}",
+    "torch": "generated/{0}.html#{0}",
+}
+"""Where a name has its page there, by what it begins with."""
 
 FOREIGN = {
     "class": """numpy.ndarray numpy.memmap numpy.random.RandomState pandas.DataFrame
@@ -102,16 +113,21 @@ sphinx_gallery_conf = {
 INVENTORIES = tempfile.TemporaryDirectory()
 
 
+def place(name):
+    """Where a name has its page."""
+    return PLACES[max((p for p in PLACES if name.startswith(f"{p}.")), key=len)].format(name)
+
+
 def inventory(site):
     """Write the inventory of the names of a site, as its own build does, and return its path.
 
     With one of our own the documentation is built without a network.
     """
     lines = [
-        f"{name} py:{kind} 1 {SITES[site][1].format(name)} -\n"
+        f"{name} py:{kind} 1 {place(name)} -\n"
         for kind, names in FOREIGN.items()
         for name in names.split()
-        if site == max((s for s in SITES if name.startswith(f"{s}.")), key=len)
+        if name.startswith(f"{site}.")
     ]
     head = f"# Sphinx inventory version 2\n# Project: {site}\n# Version: \n# zlib compressed\n"
     path = Path(INVENTORIES.name) / f"{site}.inv"
@@ -119,9 +135,7 @@ def inventory(site):
     return str(path)
 
 
-intersphinx_mapping = {
-    site.replace(".", "_"): (address, inventory(site)) for site, (address, _) in SITES.items()
-}
+intersphinx_mapping = {site: (address, inventory(site)) for site, address in SITES.items()}
 
 
 def skip_foreign(app, what, name, obj, skip, options):

@@ -45,5 +45,6 @@ def private_rng(seed: int, device: str) -> Iterator[None]:
         # torch.manual_seed would walk the stack for each kind of device that is not there.
         default_generator.manual_seed(seed)
         if devices:
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(devices[0]):
+                torch.cuda.manual_seed(seed)
         yield

@@ -190,8 +190,8 @@ class CandidateTrainer:
                 stack.clear()
 
     def _send(self, stacks: list[list[Candidate]]) -> None:
-        """Train stacks on the workers of a cluster."""
-        parallel = joblib.Parallel(n_jobs=self.n_jobs, batch_size=1)
+        """Train stacks on the workers of a cluster; each is kept when it is back."""
+        parallel = joblib.Parallel(n_jobs=self.n_jobs, batch_size=1, return_as="generator")
         tasks = (joblib.delayed(train_part)(_pack(stack)) for stack in stacks)
         for stack, results in zip(stacks, parallel(tasks), strict=True):
             self._keep(stack, results)

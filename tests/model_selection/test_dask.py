@@ -1,6 +1,8 @@
 """Searches over the workers of a dask cluster: two processes on this machine."""
 
 import os
+import time
+from functools import partial
 
 import joblib
 import numpy as np
@@ -84,3 +86,31 @@ def test_stacks_are_trained_by_the_workers(client, monkeypatch):
         search.fit(np.random.default_rng(0).normal(size=(4000, 1500)))
     finite = np.isfinite(search.cv_results_["mean_test_score"])
     assert finite.tolist() == [True, False, True, False]
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def lost_with_two(part, folder):
+    """Is lost as soon as the other stack is kept. A worker has the module as it is."""
+    if part.trainings[0].architecture.n_components == 1:
+        return candidates.train_part(part)
+    end = time.monotonic() + 60
+    while not files_in(folder) and time.monotonic() < end:
+        time.sleep(0.05)
+    raise RuntimeError("a worker was lost")
+
+
+def test_what_came_back_before_a_worker_was_lost_is_kept(client, monkeypatch, tmp_path):
+    vae = InfoVAETransformer(max_epochs=2, hidden_layer_sizes=(8,), random_state=0)
+    search = InfoVAEGridSearchCV(vae, GRID, cv=2, refit=False, scoring=first_code, memory=tmp_path)
+    with monkeypatch.context() as patched, joblib.parallel_config(backend="dask"):
+        patched.setattr(candidates, "train_part", partial(lost_with_two, folder=tmp_path))
+        with pytest.raises(RuntimeError, match="a worker was lost"):
+            search.fit(X)
+    (kept,) = files_in(tmp_path)
+    before = kept.stat().st_mtime_ns
+    search.fit(X)
+    assert kept.stat().st_mtime_ns == before
+    assert len(files_in(tmp_path)) == 2
