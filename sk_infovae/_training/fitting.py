@@ -302,12 +302,15 @@ class FitAhead:
     training : Training
     layout : TableLayout
     cells : ndarray or CSR matrix
+    random_state : int, RandomState or None
+        The estimator's.
     """
 
     key: str | None
     training: Training
     layout: TableLayout
     cells: Any
+    random_state: Any
 
     def finished(self, result: Any) -> Ahead:
         """What the fit will find: the net, or the error that ended its training."""
@@ -333,4 +336,5 @@ def prepare_fit(estimator: Any, X: Any, known: dict[str, Any] | None = None) -> 
         layout, cells = lay_out(table, dtype, spec)
         rows = encode_rows(layout, cells)
         known[columns] = layout, cells, rows
-    return FitAhead(key, prepare_training(layout, spec.plan, rows), layout, cells)
+    training = prepare_training(layout, spec.plan, rows)
+    return FitAhead(key, training, layout, cells, spec.random_state)

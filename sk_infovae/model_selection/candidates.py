@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import joblib
@@ -33,11 +34,19 @@ class Candidate:
     device : str or torch.device
         As the user gave it: "auto" is each machine's own.
     verbose : int
+    times : int
+        Candidates that ask for this very training: they differ in other steps of a Pipeline.
     """
 
     fit: FitAhead
     device: Any
     verbose: int
+    times: int = 1
+
+    def is_that_of(self, other: "Candidate") -> bool:
+        """Whether the training of another one, with a seed of the user's, will do for this."""
+        seeded = isinstance(self.fit.random_state, Integral)
+        return seeded and (self.fit.key, self.device) == (other.fit.key, other.device)
 
     @property
     def training(self) -> Training:
@@ -218,6 +227,9 @@ class CandidateTrainer:
         for candidate, fit in zip(stack, fits, strict=True):
             assert candidate.fit.key is not None
             self.ahead.add(candidate.fit.key, fit)
+            if candidate.times > 1:  # each of the others makes a net of its own of this
+                for packed in [fit.packed()] * (candidate.times - 1):
+                    self.ahead.add(candidate.fit.key, packed)
 
 
 def find_vae(estimator: Any) -> tuple[InfoVAETransformer | None, list[tuple[str, Any]]]:
@@ -243,7 +255,11 @@ def _sort_in(groups: list[tuple[StackKey, list[Candidate]]], candidate: Candidat
     assert key is not None
     for other, group in groups:
         if other == key:
-            group.append(candidate)
+            same = next((one for one in group if candidate.is_that_of(one)), None)
+            if same is None:
+                group.append(candidate)
+            else:
+                same.times += 1
             return
     groups.append((key, [candidate]))
 

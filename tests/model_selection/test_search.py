@@ -119,10 +119,36 @@ def test_missing_cells_and_frames(stacks):
 def test_pipelines(stacks):
     grid = {"vae__alpha": [0.0, 0.9], "scale__with_std": [True, False], "clf__C": [0.1, 1.0]}
     ours, theirs = both(piped(), grid, y=Y, cv=3)
-    assert sum(stacks) == 24
+    assert sum(stacks) == 12  # C is no matter of the vae's
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     last = Pipeline([("pca", PCA(5)), ("vae", small())])
     both(last, {"vae__lambd": [1.0, 10.0], "pca": [PCA(3), "passthrough"]}, cv=2)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_candidates_that_differ_behind_the_vae_are_trained_once(stacks, n_jobs):
+    """Each fit has a net of its own of it: what one does to its net is not seen by another."""
+
+    def spoil(pipeline, X, y):
+        module = pipeline[1].module_
+        with torch.no_grad():
+            found = sum(p.double().sum() for p in module.parameters()).item()
+            for parameter in module.parameters():
+                parameter.zero_()
+        return found
+
+    grid = {"clf__C": [0.1, 1.0, 10.0], "vae__alpha": [0.0, 0.9]}
+    how = {"scoring": spoil, "refit": False, "cv": KFold(2), "n_jobs": n_jobs}
+    scores = InfoVAEGridSearchCV(piped(), grid, **how).fit(X, Y).cv_results_["mean_test_score"]
+    assert sum(stacks) == 4
+    np.testing.assert_array_equal(scores[2:], np.tile(scores[:2], 2))
+    assert (np.abs(scores) > 1e-3).all()
+
+
+def test_without_a_seed_each_candidate_is_trained(stacks):
+    grid = {"clf__C": [0.1, 1.0], "vae__alpha": [0.0, 0.9]}
+    InfoVAEGridSearchCV(piped(random_state=None), grid, cv=KFold(2), refit=False).fit(X, Y)
+    assert sum(stacks) == 8
 
 
 def test_steps_before_are_fitted_once_more_a_split(monkeypatch):
