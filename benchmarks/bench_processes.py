@@ -55,7 +55,7 @@ def main():
             together.append(epoch(X))
     if dist.get_rank() == 0:
         one, many = statistics.median(alone), statistics.median(together)
-        print(f"an epoch by one process {one:.2f} s, by {n_processes} {many:.2f} s: {one / many:.2f}")
+        print(f"an epoch by one {one:.2f} s, by {n_processes} {many:.2f} s: {one / many:.2f}")
     dist.barrier()
     dist.destroy_process_group()
 

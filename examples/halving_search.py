@@ -11,6 +11,8 @@ every alpha and lambd. A loss has not: the weights are part of it, and the least
 
 A candidate with few epochs is a whole training, not the beginning of a long one: its learning rate
 falls to 0 within them. Early stopping is off, so that each takes the epochs it is given.
+
+Halving takes a third of the grid's epochs here, and chooses the same weights.
 """
 
 import time

@@ -13,7 +13,8 @@ fit has seen, and all trials follow one schedule, so that epoch 20 of one stands
 another. With ``max_epochs`` in the search they would not.
 
 A slow start can still end well. So the same trials run once more, all to the end: the table shows
-what the pruned ones would have come to.
+what the pruned ones would have come to. Four of fifteen are given up here, none of which would have
+won.
 """
 
 import time

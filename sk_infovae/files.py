@@ -108,11 +108,11 @@ def _answer(estimator: Any, method: str, block: Any, keep: Sequence[str]) -> Any
     kept, features = _divided(estimator, block, keep)
     answer = getattr(estimator, method)(features)
     if not is_frame(answer):
-        shape = answer.shape if isinstance(answer, np.ndarray) else ()
-        if len(shape) not in (1, 2) or shape[0] != block.shape[0]:
+        is_array = isinstance(answer, np.ndarray) and answer.ndim in (1, 2)
+        if not is_array or len(answer) != block.shape[0]:
             raise ValueError(
                 "method must give a number or a row of numbers for each row of X; got "
-                f"{method!r}, which gave {type(answer).__name__} of shape {shape}."
+                f"{method!r}, which gave {type(answer).__name__} of shape {np.shape(answer)}."
             )
         columns = answer.reshape(len(answer), -1).T
         answer = pa.table(dict(zip(_names(estimator, method, answer), columns, strict=True)))

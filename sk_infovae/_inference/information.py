@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_infovae._base.posterior import LOG_2PI, Posterior, standard_normal_log_density
-from sk_infovae._inference.neighbors import NEIGHBOR_ROWS, information_of_neighbors
+from sk_infovae._inference.neighbors import information_of_neighbors, most_information
 from sk_infovae._inference.report import as_html, as_text
 from sk_infovae._model.objective import InfoVAELoss
 from sk_infovae._model.vae import VAE
@@ -89,7 +89,7 @@ class Information:
         ``neighbor_weight`` has it, for each row and one of its n_neighbors nearest in X, at the
         best s.
     neighbor_information_cap : float
-        log of the number of rows that a neighbour is told from, 256 at most.
+        log of the rows among which a neighbour is found: blocks of one size, 256 at most.
     n_rows, n_rows_given : int
         Rows measured, and rows of X: above 10,000 a random part is measured.
     """
@@ -342,7 +342,7 @@ def measure_information(
             kl_per_dimension=kl_per_dimension(posterior).cpu().numpy(),
             logdet_cov=log_det_covariance(posterior).item(),
             neighbor_information=shared,
-            neighbor_information_cap=math.log(min(n, NEIGHBOR_ROWS)),
+            neighbor_information_cap=most_information(n),
             n_rows=n,
             n_rows_given=n_rows_given,
         )

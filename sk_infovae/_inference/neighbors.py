@@ -48,12 +48,20 @@ def information_of_neighbors(
     which = torch.randint(found.shape[1], (len(mean),), generator=generator)
     near = found[torch.arange(len(mean)), which]
     order = torch.randperm(len(mean), generator=generator)
-    parts = [
-        (mean[rows], mean[near[rows]])
-        for rows in order.tensor_split(math.ceil(len(mean) / NEIGHBOR_ROWS))
-    ]
+    parts = [(mean[rows], mean[near[rows]]) for rows in in_blocks(order)]
     best = max(SCALES.to(mean), key=lambda scale: mean_bound(parts[:SCALE_BLOCKS], scale))
     return mean_bound(parts, best)
+
+
+def in_blocks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Blocks of one size, or of two that differ by one row: `NEIGHBOR_ROWS` at most."""
+    return rows.tensor_split(math.ceil(len(rows) / NEIGHBOR_ROWS))
+
+
+def most_information(n_rows: int) -> float:
+    """The largest bound that these can give, in nats: log of a row's block, on average."""
+    sizes = list(map(len, in_blocks(torch.arange(n_rows))))
+    return sum(size * math.log(size) for size in sizes) / n_rows
 
 
 def mean_bound(parts: Sequence[tuple[Tensor, Tensor]], log_scale: Tensor) -> float:

@@ -75,7 +75,7 @@ class Display:
 
         ``names`` are those of the rows. Returns the axes.
         """
-        axes = self._panels(ax, *pictures.shape[:2], (1.05, 1.1))
+        axes = self._panels(ax, pictures.shape[0], pictures.shape[1], (1.05, 1.1))
         scale = {"vmin": np.nanmin(shades), "vmax": np.nanmax(shades), "cmap": "gray"}
         for panels, row, name in zip(axes, pictures, names, strict=True):
             for panel, picture in zip(panels, row, strict=True):

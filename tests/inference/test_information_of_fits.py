@@ -17,7 +17,12 @@ from sklearn.exceptions import NotFittedError
 
 from sk_infovae import InfoVAETransformer
 from sk_infovae._inference import information, table_model
-from sk_infovae._inference.neighbors import information_of_neighbors
+from sk_infovae._inference.neighbors import (
+    in_blocks,
+    information_of_neighbors,
+    mean_bound,
+    most_information,
+)
 from sk_infovae.divergences import DIVERGENCES
 from sk_infovae.likelihoods import Gaussian
 
@@ -323,10 +328,22 @@ def test_it_can_not_be_changed(fitted, wine):
         fitted.information(wine).kl = 0.0
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "sizes"), [(2, [2]), (256, [256]), (257, [129, 128]), (600, [200] * 3)]
+)
+def test_the_most_that_neighbours_can_have_in_common(n_rows, sizes):
+    """Codes of which each is near its neighbour's alone reach it, and no others can."""
+    cap = most_information(n_rows)
+    assert cap == pytest.approx(sum(size * math.log(size) for size in sizes) / n_rows)
+    alone = 1e6 * torch.arange(n_rows, dtype=torch.float64)[:, None]
+    parts = [(alone[rows], alone[rows]) for rows in in_blocks(torch.arange(n_rows))]
+    assert mean_bound(parts, torch.tensor(8.0, dtype=torch.float64)) == pytest.approx(cap, abs=1e-6)
+
+
 def test_codes_of_neighbours_have_more_in_common_where_that_has_a_weight(wine):
     plain, weighted = (small(neighbor_weight=w, max_epochs=20).fit(wine) for w in (0, 20))
     found = [vae.information(wine) for vae in (plain, weighted)]
-    assert found[0].neighbor_information_cap == math.log(178)
+    assert found[0].neighbor_information_cap == pytest.approx(math.log(178))
     assert 0 < found[0].neighbor_information < found[1].neighbor_information < math.log(178)
 
 
