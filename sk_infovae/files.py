@@ -7,7 +7,6 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import gen_batches
 
 from sk_infovae._base.files import replaced
 from sk_infovae._table.disk import DiskTable
@@ -36,7 +35,7 @@ def to_parquet(
     estimator : InfoVAETransformer or another estimator, such as a Pipeline
         Fitted.
     X : {ndarray, memmap, DataFrame, LazyFrame, str, Path, Dataset} of shape (n_samples, n_features)
-        A table, or where one lies: all that `fit` takes.
+        A table, or where one lies.
     path : str or Path
         The file to write.
     method : str, default="transform"
@@ -77,6 +76,8 @@ def to_parquet(
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
         raise ImportError("Parquet files are written by pyarrow: pip install pyarrow.") from error
+    if isinstance(keep, str):
+        raise ValueError(f"keep must be a list of names; got the string {keep!r}.")
     n_rows, writer = 0, None
     with replaced(path) as temporary:
         try:
@@ -85,6 +86,8 @@ def to_parquet(
                 writer = writer or ParquetWriter(temporary, rows.schema)
                 writer.write_table(rows.cast(writer.schema))
                 n_rows += rows.num_rows
+            if writer is None:
+                raise ValueError("X must hold at least one row; got none.")
         finally:
             if writer is not None:
                 writer.close()
@@ -94,9 +97,10 @@ def to_parquet(
 def _blocks(X: Any) -> Iterator[Any]:
     """Some rows after the others."""
     for part in parts_of(X):
-        if isinstance(part, DiskTable | np.ndarray):
-            for rows in gen_batches(part.shape[0], max(1, BLOCK_CELLS // part.shape[1])):
-                yield np.asarray(part[rows])
+        if isinstance(part, DiskTable | np.ndarray) and len(part.shape) == 2:
+            size = max(1, BLOCK_CELLS // max(1, part.shape[1]))
+            for start in range(0, part.shape[0], size):
+                yield np.asarray(part[start : start + size])
         else:
             yield part
 
@@ -107,13 +111,13 @@ def _answer(estimator: Any, method: str, block: Any, keep: Sequence[str]) -> Any
 
     kept, features = _divided(estimator, block, keep)
     answer = getattr(estimator, method)(features)
+    is_table = is_frame(answer) or (isinstance(answer, np.ndarray) and answer.ndim in (1, 2))
+    if not is_table or len(answer) != block.shape[0]:
+        raise ValueError(
+            "method must give a number or a row of numbers for each row of X; got "
+            f"{method!r}, which gave {type(answer).__name__} of shape {np.shape(answer)}."
+        )
     if not is_frame(answer):
-        is_array = isinstance(answer, np.ndarray) and answer.ndim in (1, 2)
-        if not is_array or len(answer) != block.shape[0]:
-            raise ValueError(
-                "method must give a number or a row of numbers for each row of X; got "
-                f"{method!r}, which gave {type(answer).__name__} of shape {np.shape(answer)}."
-            )
         columns = answer.reshape(len(answer), -1).T
         answer = pa.table(dict(zip(_names(estimator, method, answer), columns, strict=True)))
     answer = _as_arrow(answer)
@@ -132,10 +136,15 @@ def _names(estimator: Any, method: str, answer: Any) -> list[str]:
     if answer.ndim == 1:
         return [method]
     d = answer.shape[1]
-    if method == "transform" and hasattr(estimator, "get_feature_names_out"):
-        return list(estimator.get_feature_names_out())
-    own = getattr(estimator, "feature_names_in_", ())
-    return list(own) if len(own) == d else [f"{method}{j}" for j in range(d)]
+    names: list[str] = []
+    if method == "transform":
+        try:
+            names = list(estimator.get_feature_names_out())
+        except AttributeError:  # it has none, or a step has none
+            pass
+    elif method == "impute":
+        names = list(getattr(estimator, "feature_names_in_", ()))
+    return names if len(names) == d else [f"{method}{j}" for j in range(d)]
 
 
 def _divided(estimator: Any, block: Any, keep: Sequence[str]) -> tuple[Any, Any]:
@@ -147,7 +156,11 @@ def _divided(estimator: Any, block: Any, keep: Sequence[str]) -> tuple[Any, Any]
     if not is_frame(block) or not set(keep) <= set(block.columns):
         names = list(block.columns) if is_frame(block) else "an array without names"
         raise ValueError(f"keep must name columns of X; got {list(keep)}, and X has {names}.")
-    foreign = [name for name in keep if name not in getattr(estimator, "feature_names_in_", ())]
+    known = getattr(estimator, "feature_names_in_", None)
+    if known is None:  # then it counts its columns, or takes what comes
+        fits = block.shape[1] == getattr(estimator, "n_features_in_", block.shape[1])
+        known = block.columns if fits else ()
+    foreign = [name for name in keep if name not in known]
     return _as_arrow(block[list(keep)]), nw.from_native(block).drop(foreign).to_native()
 
 

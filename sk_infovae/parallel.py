@@ -30,13 +30,19 @@ def data_parallel(group: Any = None) -> Iterator[None]:
     RuntimeError
         Where ``torch.distributed.init_process_group`` was not called.
     ValueError
-        From ``fit``, where the processes were given different things.
+        In a process that does not belong to the group; from ``fit``, where the processes were given
+        different things, with ``memory``, and with a likelihood that is set by whole batches.
 
     Notes
     -----
+    What stops a training must stop it everywhere: callbacks decide alike in all processes, and
+    where one is lost, or interrupted, the others wait for it until torch's timeout
+    (``init_process_group(timeout=...)``). Fits in other threads, and in joblib's workers, do not
+    take part.
+
     On several GPUs each process names its own: ``device=f"cuda:{local_rank}"``, with the backend
-    "nccl". A network of your own whose layers mix rows, as BatchNorm does, sees its share only.
-    Each process reads the whole table.
+    "nccl". Layers of your own that mix rows, as BatchNorm does, see their share only, and dropout
+    draws the same in each. Each process reads the whole table.
 
     Examples
     --------
@@ -57,6 +63,8 @@ def data_parallel(group: Any = None) -> Iterator[None]:
             "data_parallel needs processes that know of each other: call "
             "torch.distributed.init_process_group first, in a script that torchrun starts."
         )
+    if dist.get_rank(group) < 0:
+        raise ValueError("This process does not belong to the group that it was given.")
     before = CURRENT.set(Shares(dist.get_rank(group), dist.get_world_size(group), group))
     try:
         yield

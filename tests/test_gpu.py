@@ -24,6 +24,11 @@ pytestmark = [
 ]
 
 
+def with_dropout(n_inputs, n_components):
+    """It draws from the device's global generator."""
+    return torch.nn.Sequential(torch.nn.Dropout(0.1), torch.nn.Linear(n_inputs, 2 * n_components))
+
+
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_a_fit_stays_on_the_device_and_is_near_the_cpus(divergence):
     """Rounding and noise differ, so codes are near, and scores are those of one model."""
@@ -63,6 +68,6 @@ def test_a_search_trains_its_stacks_there():
 
 def test_global_generators_are_left_alone():
     before = torch.cuda.get_rng_state() if DEVICE == "cuda" else torch.get_rng_state()
-    small(device=DEVICE, net_params={}).fit(X)
+    small(device=DEVICE, encoder=with_dropout).fit(X)
     after = torch.cuda.get_rng_state() if DEVICE == "cuda" else torch.get_rng_state()
     assert torch.equal(before, after)

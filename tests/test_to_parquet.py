@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_tables import small
@@ -63,6 +63,8 @@ def test_blocks_are_the_whole_table(method, source, block_cells, tmp_path):
     vae = small().fit(FEATURES)
     n_rows = to_parquet(vae, SOURCES[source](frame, tmp_path), target, method=method, keep=["key"])
     assert n_rows == N
+    is_whole = source == "frame" or files.BLOCK_CELLS > N
+    assert (pyarrow.parquet.ParquetFile(target).num_row_groups == 1) == is_whole
     found = pd.read_parquet(target)
     assert (found.pop("key") == frame["key"]).all()
     whole = getattr(vae, method)(FEATURES)
@@ -91,6 +93,26 @@ def test_arrays_memmaps_and_pipelines(block_cells, tmp_path):
     assert list(pd.read_parquet(target)) == list(model[:-1].get_feature_names_out())
 
 
+def test_no_rows_are_refused(tmp_path):
+    vae = small().fit(np.random.default_rng(0).normal(size=(N, 4)))
+    with pytest.raises(ValueError, match="at least one row; got none"):
+        to_parquet(vae, np.empty((0, 4)), tmp_path / "out.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_those_of_what_is_written(tmp_path):
+    """Three classes of three columns are no columns; kept columns that are features are both."""
+    rng, target = np.random.default_rng(0), tmp_path / "out.parquet"
+    X = pd.DataFrame(rng.normal(size=(N, 3)), columns=list("abc"))
+    model = make_pipeline(small(), LogisticRegression()).fit(X, np.arange(N) % 3)
+    to_parquet(model, X, target, method="predict_proba", keep=["b"])
+    assert list(pd.read_parquet(target)) == ["b", *(f"predict_proba{j}" for j in range(3))]
+    unnamed = make_pipeline("passthrough", small()).fit(X)
+    to_parquet(unnamed, X, target, keep=["b"])
+    found = pd.read_parquet(target)
+    np.testing.assert_allclose(found.iloc[:, 1:], unnamed.transform(X), atol=1e-6)
+
+
 def test_a_failure_leaves_the_old_file_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "BLOCK_CELLS", 60)
     monkeypatch.setattr(reading, "MOST_IN_MEMORY", 0)
@@ -115,6 +137,7 @@ def test_a_file_may_take_the_place_of_its_source(tmp_path):
     [
         ({"method": "posterior"}, "'posterior', which gave tuple"),
         ({"keep": ["name"]}, r"got \['name'\], and X has \['price'"),
+        ({"keep": "price"}, "list of names; got the string 'price'"),
         ({"method": "impute", "keep": ["price"]}, r"answer has too; got \['price'\]"),
     ],
 )

@@ -22,6 +22,13 @@ from torch import Tensor
 
 from sk_infovae._base.posterior import Posterior
 
+ROUNDING = 1e-6
+"""Sums that processes on other machines make of the same numbers may differ by so much."""
+
+
+class ProcessesDifferError(ValueError):
+    """Processes that should train one model were given different things."""
+
 
 class Shares(NamedTuple):
     """How many processes train together, and which one this is.
@@ -56,22 +63,41 @@ class Shares(NamedTuple):
         mean, log_variance, z = self.gather(torch.cat([*posterior, z], -1), n).chunk(3, -1)
         return Posterior(mean, log_variance), z
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Of each process's own part, those of the whole batch."""
+    def sum_gradients(self, own: Iterable[Tensor], whole: Iterable[Tensor]) -> None:
+        """Gradients of the whole batch, the same in every process.
+
+        Parameters
+        ----------
+        own : iterable of Parameter
+            Whose gradients pass through the own rows: they are summed.
+        whole : iterable of Parameter
+            Whose gradients each process has as a whole: their mean keeps the last digit equal.
+        """
         if self.size == 1:
             return
-        found = [p.grad for p in parameters if p.grad is not None]
-        joined = torch.cat([gradient.flatten() for gradient in found])
-        dist.all_reduce(joined, group=self.group)
-        for gradient, part in zip(found, joined.split([g.numel() for g in found]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        for parameters, share in ((own, 1.0), (whole, 1 / self.size)):
+            found = [p.grad for p in parameters if p.grad is not None]
+            if found:
+                joined = share * torch.cat([gradient.flatten() for gradient in found])
+                dist.all_reduce(joined, group=self.group)
+                sizes = [gradient.numel() for gradient in found]
+                for gradient, part in zip(found, joined.split(sizes), strict=True):
+                    gradient.copy_(part.view_as(gradient))
+
+    def first_of(self, values: Tensor) -> Tensor:
+        """What the first process has."""
+        if self.size == 1:
+            return values
+        found = values.clone() if self.rank == 0 else torch.zeros_like(values)
+        dist.all_reduce(found, group=self.group)
+        return found
 
     def check_agreement(self, numbers: dict[str, float], device: Any) -> None:
         """Refuse processes that are about to train different things.
 
         Raises
         ------
-        ValueError
+        ProcessesDifferError
             In all of them.
         """
         own = torch.tensor(list(numbers.values()), dtype=torch.float64, device=device)
@@ -80,10 +106,10 @@ class Shares(NamedTuple):
         differ = [
             f"{name} {[one[k].item() for one in every]}"
             for k, name in enumerate(numbers)
-            if any(one[k] != own[k] for one in every)
+            if any(not torch.isclose(one[k], own[k], rtol=ROUNDING, atol=0) for one in every)
         ]
         if differ:
-            raise ValueError(
+            raise ProcessesDifferError(
                 "Processes that train one model must be given the same table, parameters and "
                 f"integer random_state; by process they differ in {', '.join(differ)}."
             )
@@ -127,3 +153,18 @@ ALONE = Shares()
 
 CURRENT: ContextVar[Shares] = ContextVar("CURRENT", default=ALONE)
 """Set by `sk_infovae.parallel.data_parallel`."""
+
+
+def refuse_memory() -> None:
+    """Refuse a folder of earlier work, which processes might take up at different places.
+
+    Raises
+    ------
+    ValueError
+        Where several train together.
+    """
+    if CURRENT.get().size > 1:
+        raise ValueError(
+            "memory and data_parallel don't go together: the processes would go on from different "
+            "epochs. Set memory=None."
+        )

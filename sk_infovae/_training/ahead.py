@@ -71,7 +71,7 @@ class TrainedAhead:
     def __init__(self):
         self._fits: dict[str, list[Ahead]] = {}
         self._folder: Any = None
-        self._files: dict[str, list[Path]] = {}
+        self._files: dict[str, Path] = {}
         self.warnings: list[Warning] = []
 
     def add(self, key: str, fit: Ahead) -> None:
@@ -89,9 +89,9 @@ class TrainedAhead:
         """
         if self._fits.get(key or ""):
             return self._fits[key or ""].pop().unpacked()
-        for file in self._files.get(key or "", []):
-            if file.exists():
-                return pickle.loads(file.read_bytes()).unpacked()
+        file = self._files.get(key or "")
+        if file is not None and file.exists():
+            return pickle.loads(file.read_bytes()).unpacked()
         return None
 
     def clear(self) -> None:
@@ -109,7 +109,7 @@ class TrainedAhead:
             self._folder = tempfile.TemporaryDirectory(prefix="sk_infovae_search_", dir=where)
         for key, fits in self._fits.items():
             if key not in self._files:
-                self._files[key] = [self._write(f"{key}_{k}", fit) for k, fit in enumerate(fits)]
+                self._files[key] = self._write(key, fits[0])
         return {"_fits": {}, "_folder": None, "_files": self._files, "warnings": []}
 
     def _write(self, name: str, fit: Ahead) -> Path:

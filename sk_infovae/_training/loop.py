@@ -5,11 +5,13 @@ folds of a search can take each step together. A lone fit is the same loop with 
 stops or diverges leaves the stack and touches no other.
 """
 
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
+import joblib
 import torch
 from skorch.helper import predefined_split
 from skorch.history import History
@@ -20,7 +22,7 @@ from sk_infovae._base.seeds import private_rng
 from sk_infovae._base.threads import one_thread
 from sk_infovae._model.networks import stack_modules
 from sk_infovae._model.objective import stack_losses
-from sk_infovae._model.shares import CURRENT
+from sk_infovae._model.shares import ALONE, CURRENT
 from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.hooks import (
     LastEpoch,
@@ -177,9 +179,7 @@ def stacked_rows(trainings: Sequence[Training]) -> tuple[Rows, Rows | None]:
 
 def run(net: InfoVAENet, rows: Rows, valid: Rows | None) -> None:
     """skorch's loop over the epochs, together with other processes where there are any."""
-    shares = CURRENT.get()
-    if shares.size > 1:
-        shares.check_agreement(what_is_trained(net, rows), net.device)
+    meet(net, rows, valid)
     net.train_split = None if valid is None else predefined_split(valid)
     n_weights = sum(parameter.numel() for parameter in net.module_.parameters())
     small = net.device == "cpu" and n_weights * net.batch_size < SMALL_STEP
@@ -188,17 +188,47 @@ def run(net: InfoVAENet, rows: Rows, valid: Rows | None) -> None:
     net.train_split = None  # it holds rows
 
 
-def what_is_trained(net: InfoVAENet, rows: Rows) -> dict[str, float]:
-    """Numbers in which two trainings differ, but for those of a name."""
-    some = rows.spread(min(len(rows), CHECKED_ROWS)).x
-    return {
-        "rows": len(rows),
-        "cells": some.nan_to_num().double().sum().item(),
-        "weights": sum(p.detach().double().sum().item() for p in net.module_.parameters()),
-        "seeds": sum(net.seeds),
-        "batch size": net.batch_size,
-        "epochs": net.max_epochs,
+def meet(net: InfoVAENet, rows: Rows, valid: Rows | None) -> None:
+    """Begin together with other processes: with the same task, and the same weights.
+
+    Raises
+    ------
+    ProcessesDifferError
+        Where the tasks differ.
+    ValueError
+        For what needs all rows of a batch in one process.
+    """
+    shares, module = CURRENT.get(), net.plain_module
+    if shares.size == 1:
+        return
+    if module.likelihood.has_closed_form:
+        raise ValueError(
+            "data_parallel can't train a likelihood that is set by whole batches, such as "
+            "Gaussian('optimal'). Choose another scale ('calibrated' is the default)."
+        )
+    try:
+        plans = joblib.hash([member.plan.comparable for member in net.members_])
+    except (pickle.PicklingError, AttributeError, TypeError):  # a lambda in net_params, say
+        plans = "0"
+    task = {
+        "rows": float(len(rows)),
+        "cells": checksum(rows),
+        "validation rows": 0.0 if valid is None else float(len(valid)),
+        "validation cells": 0.0 if valid is None else checksum(valid),
+        "seeds": float(sum(net.seeds)),
+        "parameters": float(int(plans[:12], 16)),
     }
+    shares.check_agreement(task, net.device)
+    with torch.no_grad():
+        for parameter in net._learned().parameters():
+            parameter.copy_(shares.first_of(parameter))
+
+
+def checksum(rows: Rows) -> float:
+    """A sum of some cells that tells rows and columns apart."""
+    x = rows.spread(min(len(rows), CHECKED_ROWS)).x.nan_to_num().double().abs()
+    places = torch.arange(1, x.shape[-2] + 1)[:, None] * torch.arange(1, x.shape[-1] + 1).sqrt()
+    return (x * places.to(x)).sum().item()
 
 
 @contextmanager
@@ -246,8 +276,10 @@ def seconds_per_epoch(trainings: Sequence[Training]) -> float:
     batches = net.get_iterator(rows, training=True)
     batch = next(iter(batches))
     net._set_training(True)
+    before = CURRENT.set(ALONE)  # other processes may not measure
     for _ in range(3):  # the first one also warms up
         start = time.perf_counter()
         net.train_step(batch)["loss"].tolist()
         seconds.append(time.perf_counter() - start)
+    CURRENT.reset(before)
     return min(seconds) * len(batches) / len(trainings)

@@ -239,7 +239,7 @@ class InfoVAENet(NeuralNet):
         terms = self.terms(batch, self._train_noise)
         # A model's loss does not touch another's parameters.
         (terms.loss.sum() if self.rates else terms.loss).backward()
-        CURRENT.get().sum_gradients(self.module_.parameters())
+        CURRENT.get().sum_gradients(self.module_.parameters(), self.criterion_.parameters())
         return {"loss": terms.loss, "y_pred": terms}
 
     def validation_step(self, batch: Cells, **fit_params: Any) -> dict[str, Any]:
@@ -270,6 +270,8 @@ class InfoVAENet(NeuralNet):
                     self.history.record_batch(f"{prefix}_loss", values[-1][0].mean().item())
                     self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
                 self.notify("on_batch_end", batch=batch, training=training, **step)
+            if values:  # what stops a training stops it in all processes
+                values = list(CURRENT.get().first_of(torch.stack(values)))
         finally:  # an epoch that a callback stops half-way counts as far as it went
             self._record(prefix, sizes, values)
         if training and batch is not None and self.plain_module.likelihood.has_closed_form:

@@ -1,6 +1,5 @@
 """Lines that show how far a fit or a search has come (``verbose``)."""
 
-import itertools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +18,17 @@ def is_log() -> bool:
     return not is_terminal() and "ipykernel" not in sys.modules
 
 
+class LogWriter:
+    """Writes line below line to a file."""
+
+    def __init__(self, file: Any):
+        self.file, self.end = file, "\n"
+
+    def __call__(self, line: str) -> None:
+        self.file.write(line + self.end)
+        self.file.flush()
+
+
 class TextLine(tqdm):
     """tqdm's line, written anew in its place; in a log, a line of its own now and then."""
 
@@ -31,16 +41,15 @@ class TextLine(tqdm):
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:
-        """What writes the line, see tqdm, which ends the last of them."""
-        if not is_log():
-            return tqdm.status_printer(file)
-        before = itertools.chain([""], itertools.repeat("\n"))
+        """What writes the line, see tqdm."""
+        return LogWriter(file) if is_log() else tqdm.status_printer(file)
 
-        def write(line: str) -> None:
-            file.write(next(before) + line)
-            file.flush()
-
-        return write
+    def close(self) -> None:
+        """Write it for the last time; tqdm ends that line itself."""
+        writer = getattr(self, "sp", None)
+        if isinstance(writer, LogWriter):
+            writer.end = ""
+        super().close()
 
 
 class ProgressLine(Callback):

@@ -12,6 +12,7 @@ from skorch.callbacks import Callback, LRScheduler
 
 from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.compat import default_generator
+from sk_infovae._model.shares import refuse_memory
 from sk_infovae._training.flat_adam import FlatAdam
 from sk_infovae._training.hooks import load_optimizer_state, optimizer_state
 from sk_infovae._training.net import InfoVAENet
@@ -145,6 +146,7 @@ def open_memory(estimator: Any) -> Checkpoints | None:
     """
     if estimator.memory is None:
         return None
+    refuse_memory()
     if estimator.random_state is None:
         raise ValueError(
             "memory needs a random_state: with None each fit is another one, and none could be "

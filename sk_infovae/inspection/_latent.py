@@ -40,7 +40,7 @@ class LatentDisplay(Display):
         Name of each dimension.
     y : ndarray of shape (n_samples,) or None
         Class or value of each row: numbers are values if they have fractions, or if more than
-        twenty differ. NaN is drawn in grey.
+        twenty differ. NaN is drawn in grey; beside the values of one dimension it has no place.
     deviations : ndarray like codes or None
         Standard deviations of q(z|x), for ellipses.
 

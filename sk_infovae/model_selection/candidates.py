@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.compat import _safe_split, get_active_backend
+from sk_infovae._model.shares import ProcessesDifferError
 from sk_infovae._training.ahead import Ahead, TrainedAhead
 from sk_infovae._training.fitting import FitAhead, prepare_fit
 from sk_infovae._training.loop import seconds_per_epoch, train_together
@@ -77,6 +78,8 @@ def train_part(part: Part, tell: Callable[[int, int], None] | None = None) -> li
     ]
     try:
         return train_together(trainings, tell)
+    except ProcessesDifferError:
+        raise
     except ValueError:
         return None
 
@@ -183,6 +186,10 @@ class CandidateTrainer:
         share = -(-sum(len(one) for _, one in groups) // n_jobs)
         size = max(2, min(share, _stack_size(group[0].training)))
         parts = [group[start : start + size] for start in range(0, len(group), size)]
+        for part in parts:
+            if len(part) == 1 and part[0].times > 1:  # a stack has two models at least
+                part[0].times -= 1
+                part.append(replace(part[0], times=1))
         return [part for part in parts if len(part) > 1]
 
     def _train(self, stacks: list[list[Candidate]]) -> None:
@@ -200,7 +207,9 @@ class CandidateTrainer:
 
     def _send(self, stacks: list[list[Candidate]]) -> None:
         """Train stacks on the workers of a cluster; each is kept when it is back."""
-        parallel = joblib.Parallel(n_jobs=self.n_jobs, batch_size=1, return_as="generator")
+        lazily = getattr(get_active_backend()[0], "supports_return_generator", False)
+        how = {"batch_size": 1, "return_as": "generator" if lazily else "list"}
+        parallel = joblib.Parallel(n_jobs=self.n_jobs, **how)
         tasks = (joblib.delayed(train_part)(_pack(stack)) for stack in stacks)
         for stack, results in zip(stacks, parallel(tasks), strict=True):
             self._keep(stack, results)

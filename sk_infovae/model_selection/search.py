@@ -13,6 +13,7 @@ from sklearn.utils import indexable
 
 from sk_infovae._base.checkpoints import Checkpoints
 from sk_infovae._base.warn import warn_user
+from sk_infovae._model.shares import refuse_memory
 from sk_infovae._table.texts import left_out_message
 from sk_infovae._training.ahead import TrainedAhead
 from sk_infovae.exceptions import PosteriorCollapseWarning
@@ -50,6 +51,8 @@ class _TrainedTogether:
             The search with ``cv_results_`` and, where refit asks for it, ``best_estimator_``.
         """
         self._validate_params()  # type: ignore[attr-defined]
+        if self.memory is not None:
+            refuse_memory()
         checkpoints = None if self.memory is None else Checkpoints(self.memory, "stack")
         template, cv, ahead = self.estimator, self.cv, TrainedAhead()
         left_out: dict[Any, None] = {}

@@ -20,6 +20,7 @@ from sklearn.model_selection import (
     GroupKFold,
     KFold,
     RandomizedSearchCV,
+    ShuffleSplit,
 )
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -143,6 +144,13 @@ def test_candidates_that_differ_behind_the_vae_are_trained_once(stacks, n_jobs):
     assert sum(stacks) == 4
     np.testing.assert_array_equal(scores[2:], np.tile(scores[:2], 2))
     assert (np.abs(scores) > 1e-3).all()
+
+
+def test_one_training_that_many_ask_for(stacks):
+    """No stack of one: the model and a twin."""
+    grid, one_split = {"clf__C": [0.1, 1.0, 10.0]}, ShuffleSplit(1, random_state=0)
+    both(piped(), grid, y=Y, cv=one_split)
+    assert stacks == [2]
 
 
 def test_without_a_seed_each_candidate_is_trained(stacks):

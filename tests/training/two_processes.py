@@ -1,6 +1,7 @@
 """What two processes check together: ``python two_processes.py RANK FILE``, see test_shares.py."""
 
 import sys
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ class Trained:
         self.optimizer.zero_grad()
         terms = self.criterion(self.module, x, mask, noise, 100)
         terms.loss.backward()
-        CURRENT.get().sum_gradients(self.module.parameters())
+        CURRENT.get().sum_gradients(self.module.parameters(), self.criterion.parameters())
         self.optimizer.step()
         values = [term.reshape(1) for term in terms if term is not None]
         return torch.cat([*values, *(p.grad.flatten() for p in self.learned)]).detach()
@@ -96,17 +97,25 @@ def check_fits():
     small = {"hidden_layer_sizes": (8,), "batch_size": 25, "max_epochs": 4, "random_state": 0}
     small["n_importance_samples"] = 32
     for X in tables().values():
-        for params in ({}, {"neighbor_weight": 5.0}, {"divergence": "adversarial", "alpha": 0.9}):
-            vae = InfoVAETransformer(2, **small, **params)
+        for params in (
+            {},
+            {"neighbor_weight": 5.0},
+            {"divergence": "adversarial", "alpha": 0.9},
+            {"max_epochs": 30, "n_iter_no_change": 2, "tol": 0.1},
+        ):
+            vae = InfoVAETransformer(2, **{**small, **params})
             alone = clone(vae).fit(X)
             with data_parallel():
                 vae.fit(X)
+            assert len(vae.history_) == len(alone.history_)
             for name in ("loss", "valid_loss"):
                 losses = [[row[name] for row in one.history_] for one in (vae, alone)]
                 np.testing.assert_allclose(*losses, rtol=1e-4)
             np.testing.assert_allclose(vae.transform(X), alone.transform(X), atol=2e-3)
             check_same(vae.transform(X))
-        search = InfoVAEGridSearchCV(InfoVAETransformer(2, **small), {"alpha": [0.0, 0.9]}, cv=2)
+        grid = {"alpha": [0.0, 0.9], "tol": [0.0, 0.3, 1e6]}  # they stop one after the other
+        vae = InfoVAETransformer(2, **{**small, "max_epochs": 12, "n_iter_no_change": 2})
+        search = InfoVAEGridSearchCV(vae, grid, cv=2)
         alone = clone(search).fit(X)
         with data_parallel():
             search.fit(X)
@@ -117,13 +126,44 @@ def check_fits():
 def check_refusals(rank):
     """Processes that were given different things say so, each of them, and train nothing."""
     X, vae = tables()["numbers"], InfoVAETransformer(2, max_epochs=2, random_state=0)
-    cases = {"cells": (vae, X + rank * np.sin(X)), "rows": (vae, X[rank:])}
-    cases["seeds"] = clone(vae).set_params(random_state=rank), X
+    cases = {
+        "cells .*": (vae, X + rank * np.sin(X)),
+        "in cells": (vae, X[:: 1 - 2 * rank]),
+        "rows": (vae, X[rank:]),
+        "seeds": (clone(vae).set_params(random_state=rank), X),
+        "parameters": (clone(vae).set_params(alpha=0.5 + 0.1 * rank), X),
+    }
     for name, (one, table) in cases.items():
         with pytest.raises(ValueError, match=f"must be given the same table.*{name}"):
             with data_parallel():
                 one.fit(table)
         assert not hasattr(one, "module_")
+    search = InfoVAEGridSearchCV(vae, {"alpha": [0.0, 0.1 * rank]}, cv=2)
+    with pytest.raises(ValueError, match=r"must be given the same table.*parameters"):
+        with data_parallel():
+            search.fit(X)
+
+
+def check_what_does_not_go():
+    """Said by each, before anything is trained."""
+    X, vae = tables()["numbers"], InfoVAETransformer(2, max_epochs=2, random_state=0)
+    with TemporaryDirectory() as folder:
+        kept = clone(vae).set_params(memory=folder)
+        search = InfoVAEGridSearchCV(vae, {"alpha": [0.0, 0.9]}, cv=2, memory=folder)
+        for one in (kept, search):
+            with pytest.raises(ValueError, match="memory and data_parallel don't go together"):
+                with data_parallel():
+                    one.fit(X)
+    with pytest.raises(ValueError, match="set by whole batches"):
+        with data_parallel():
+            clone(vae).set_params(likelihood=Gaussian("optimal")).fit(X)
+
+
+def check_one_that_shows(rank):
+    """A line of progress in one process only."""
+    vae = InfoVAETransformer(2, max_epochs=2, random_state=0, verbose=int(rank == 0))
+    with data_parallel():
+        InfoVAEGridSearchCV(vae, {"alpha": [0.0, 0.9]}, cv=2).fit(tables()["numbers"])
 
 
 def main(rank, file):
@@ -135,6 +175,8 @@ def main(rank, file):
             check_steps(shares, divergence(), neighbor_weight)
     check_fits()
     check_refusals(rank)
+    check_what_does_not_go()
+    check_one_that_shows(rank)
     dist.barrier()  # neither leaves while the other still asks for it
     dist.destroy_process_group()
 
