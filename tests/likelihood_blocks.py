@@ -11,7 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sk_infovae.likelihoods import LIKELIHOODS, Categorical, Gaussian, Likelihood, Ordinal
+from sk_infovae.likelihoods import (
+    LIKELIHOODS,
+    Categorical,
+    Gaussian,
+    Likelihood,
+    NegativeBinomial,
+    Ordinal,
+    Poisson,
+)
 
 INSTANCES = {
     name: cls().bind(4) if cls.has_levels else cls() for name, cls in LIKELIHOODS.items()
@@ -22,6 +30,8 @@ INSTANCES = {
     "gaussian-shared": Gaussian(shared=True),
     "gaussian-fixed-shared": Gaussian(0.5, shared=True),
     "gaussian-own-units": Gaussian(standardised=False),
+    "poisson-offset": Poisson(offset="total"),
+    "negative_binomial-offset": NegativeBinomial(offset="total"),
     "categorical-single": Categorical(1),
     "categorical-pair": Categorical(2),
     "categorical-capped": Categorical(12, max_outputs=4),

@@ -150,7 +150,8 @@ class SquaredErrors:
             total = self.likelihood.log_prob(self.x, outputs, self.mask).sum()
         slope = torch.autograd.grad(total, outputs)[0]
         gradient = (slope[:, None, :] @ self.jacobian)[:, 0, :] - self.z
-        product = self.likelihood.fisher_product(self.outputs, self.jacobian, self.mask)
+        given = self.likelihood.with_offset(self.x, self.outputs, self.mask)
+        product = self.likelihood.fisher_product(given, self.jacobian, self.mask)
         precision = self.jacobian.mT @ product
         precision.diagonal(dim1=-2, dim2=-1).add_(1.0)
         root = torch.linalg.cholesky_ex(precision)[0]  # NaN is for `calibrate` to see

@@ -294,8 +294,8 @@ class Sampler:
             observed = None if mask is None else torch.from_numpy(mask).to(self.noise)
             yield rows, torch.from_numpy(x).to(self.noise), observed
 
-    def draws(self, X: CellTable) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """All draws of a few rows at a time with their weights, as `weighted_draws` has them."""
+    def draws(self, X: CellTable) -> Iterator[tuple[slice, Cells, Tensor, Tensor]]:
+        """All draws for a few rows at a time: these, z and weights as `weighted_draws` has them."""
         size = max(1, DRAW_CELLS // (widest(self.module) * len(self.noise)))
         for rows, x, mask in self.chunks(X):
             proposal = propose(self.module, x, mask, self.refine, self.scouts)
@@ -303,7 +303,7 @@ class Sampler:
             for some in gen_batches(len(x), size):
                 part = Cells(x, mask).at(some)
                 z, weights, _ = draw(self.module, part, proposal.at(some), shares)
-                yield slice(rows.start + some.start, rows.start + some.stop), z, weights
+                yield slice(rows.start + some.start, rows.start + some.stop), part, z, weights
 
 
 def score_rows(sampler: Sampler, X: CellTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

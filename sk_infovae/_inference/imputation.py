@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_infovae._inference.evidence import Sampler
+from sk_infovae._model.cells import Cells
 from sk_infovae._model.domain import check_values
 from sk_infovae._model.layout import TableLayout
+from sk_infovae._model.vae import VAE
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.reading import TableLike, finite
 
@@ -68,10 +70,10 @@ def impute_mean(sampler: Sampler, X: CellTable) -> NDArray[np.float64]:
     """Conditional mean (most probable level) of every cell of X, in the units of X."""
     filled = np.empty(X.shape)
     likelihood = sampler.module.likelihood
-    for rows, z, weights in sampler.draws(X):
-        means = likelihood.average(sampler.module.decode(z), weights.softmax(-1))
-        cells = likelihood.mode(means)
-        filled[rows] = sampler.standardizer.decode(cells.cpu().numpy())
+    for rows, cells, z, weights in sampler.draws(X):
+        means = likelihood.average(_outputs(sampler.module, z, cells), weights.softmax(-1))
+        modes = likelihood.mode(means)
+        filled[rows] = sampler.standardizer.decode(modes.cpu().numpy())
     return filled
 
 
@@ -81,16 +83,22 @@ def impute_draws(sampler: Sampler, X: CellTable, n_draws: int, seed: int) -> NDA
     filled = np.empty((n_draws, *X.shape))
     generator = torch.Generator().manual_seed(seed)
     standardizer = sampler.standardizer
-    for rows, z, weights in sampler.draws(X):
+    for rows, given, z, weights in sampler.draws(X):
         chosen = _resample(z, weights, n_draws, generator)
         uniform = torch.rand(
             (*chosen.shape[:-1], X.shape[1]), generator=generator, dtype=torch.float64
         ).clamp(min=torch.finfo(torch.float64).tiny)
-        outputs = sampler.module.decode(chosen)
+        outputs = _outputs(sampler.module, chosen, given)
         cells = sampler.module.likelihood.sample(outputs, uniform.to(outputs.device))
         values = standardizer.decode(cells.cpu().numpy())
         filled[:, rows] = np.clip(values, standardizer.low, standardizer.high).swapaxes(0, 1)
     return filled
+
+
+def _outputs(module: VAE, z: Tensor, cells: Cells) -> Tensor:
+    """The decoder's outputs at ``z (n, n_draws, d)`` for these rows, with what they add."""
+    mask = None if cells.mask is None else cells.mask[:, None]
+    return module.likelihood.with_offset(cells.x[:, None], module.decode(z), mask)
 
 
 def _resample(z: Tensor, weights: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:

@@ -136,7 +136,8 @@ def curvature_of(
         outputs = outputs.detach().requires_grad_()
         slope = torch.autograd.grad(module.likelihood.log_prob(x, outputs, mask).sum(), outputs)[0]
     gradient = (slope[:, None, :] @ jacobian)[:, 0, :] - z
-    precision = jacobian.mT @ module.likelihood.fisher_product(outputs.detach(), jacobian, mask)
+    given = module.likelihood.with_offset(x, outputs.detach(), mask)
+    precision = jacobian.mT @ module.likelihood.fisher_product(given, jacobian, mask)
     precision.diagonal(dim1=-2, dim2=-1).add_(1.0)
     return gradient, precision
 

@@ -10,6 +10,7 @@ from sk_infovae._table.disk import DiskTable
 from sk_infovae._table.kinds import CellTable
 from sk_infovae._table.standardizer import row_blocks
 from sk_infovae.likelihoods import Likelihood
+from sk_infovae.likelihoods.product import columns_of
 
 
 def has_density(X: CellTable, likelihoods: Sequence[Likelihood]) -> bool:
@@ -26,18 +27,20 @@ def broken_rules(
         for rows in row_blocks(*X.shape) if any(rules) else ():
             yield from broken_rules(X[rows], likelihoods, scored=scored)
         return
-    for j, likelihood in enumerate(likelihoods):
+    found: dict[int, tuple[str, float]] = {}
+    for likelihood, columns in columns_of(likelihoods):
         rule = likelihood.score_rule if scored else likelihood.fit_rule
         if rule is None:
             continue
         allowed = likelihood.in_support if scored else likelihood.in_fit_domain
-        for rows in row_blocks(X.shape[0], 1):
-            block = X[rows, [j]].toarray() if sparse.issparse(X) else X[rows, j]
-            cells = torch.tensor(block).ravel()
+        for rows in row_blocks(X.shape[0], len(columns)):
+            block = X[rows] if len(columns) == X.shape[1] else X[rows][:, columns]
+            cells = torch.tensor(block.toarray() if sparse.issparse(block) else block)
             bad = ~(allowed(cells) | cells.isnan())
-            if bad.any():
-                yield j, rule, cells[bad][0].item()
-                break
+            for k in bad.any(0).nonzero()[:, 0].tolist():
+                found.setdefault(columns[k], (rule, cells[bad[:, k], k][0].item()))
+    for j in sorted(found):
+        yield j, *found[j]
 
 
 def check_values(

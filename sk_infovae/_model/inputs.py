@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from sk_infovae.likelihoods import Likelihood
+from sk_infovae.likelihoods.product import columns_of
 
 FAR = 10.0
 """Standardised numbers beyond this are shown to the encoder on a logarithmic scale."""
@@ -43,6 +44,7 @@ class EncoderInputs(nn.Module):
     level_columns: Tensor
     level_codes: Tensor
     holes: Tensor
+    order: Tensor
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class EncoderInputs(nn.Module):
         shown = [(j, code) for j, n in levels.items() if n <= MOST_INDICATORS for code in range(n)]
         scaled = [j for j, one in numbered if one.scales_features and j not in levels]
         for name, columns in {
-            "plain": [j for j, _ in numbered if j not in levels and j not in scaled],
+            "plain": sorted({j for j, _ in numbered} - set(levels) - set(scaled)),
             "scaled": scaled,
             "level_columns": [j for j, _ in shown],
             "level_codes": [code for _, code in shown],
@@ -66,7 +68,11 @@ class EncoderInputs(nn.Module):
         }.items():
             index = torch.tensor(columns, dtype=torch.long)
             self.register_buffer(name, index, persistent=False)
-        self.scaled_columns = scaled  # as numbers, which torch's exporter can follow
+        # Families of what is scaled, each with the places of its columns in there.
+        self.families = columns_of([self.likelihoods[j] for j in scaled])
+        places = [k for _, own in self.families for k in own]
+        order = torch.tensor(places, dtype=torch.long).argsort()
+        self.register_buffer("order", order, persistent=False)
         # Measured, not learned; parameters, so that a stack has each model's own.
         self.measured = nn.ParameterDict()
         if scaled:
@@ -106,24 +112,29 @@ class EncoderInputs(nn.Module):
         plain = drawn_in(plain) if self.has_outliers else plain
         if len(self.plain) == self.width:
             return plain
-        seen = torch.ones_like(x) if mask is None else mask.to(x.dtype)
+        seen = None if mask is None else mask.to(x.dtype)
         parts = [plain]
         if len(self.scaled):
             centre, scale = (self.measured[name].unsqueeze(-2) for name in ("centre", "scale"))
             values = (self._features(x) - centre) / scale
-            parts.append(values * seen[..., self.scaled])
+            parts.append(values if seen is None else values * seen[..., self.scaled])
         if len(self.level_codes):
             values = self._indicators(x) - self.measured["frequency"].unsqueeze(-2)
-            parts.append(values * seen[..., self.level_columns])
+            parts.append(values if seen is None else values * seen[..., self.level_columns])
         for j, table in self.tables.items():
-            parts.append(embed(x[..., int(j)].long(), table) * seen[..., int(j), None])
+            values = embed(x[..., int(j)].long(), table)
+            parts.append(values if seen is None else values * seen[..., int(j), None])
         if len(self.holes):
-            parts.append(seen[..., self.holes])
+            parts.append((torch.ones_like(x) if seen is None else seen)[..., self.holes])
         return torch.cat(parts, -1)
 
     def _features(self, x: Tensor) -> Tensor:
-        found = [self.likelihoods[j].features(x[..., j]) for j in self.scaled_columns]
-        return torch.stack(found, -1)
+        """What other families show, in the order of their columns."""
+        values = x if len(self.scaled) == x.shape[-1] else x.index_select(-1, self.scaled)
+        if len(self.families) == 1:
+            return self.families[0][0].features(values)
+        parts = [one.features(values[..., own]) for one, own in self.families]
+        return torch.cat(parts, -1).index_select(-1, self.order)
 
     def _indicators(self, x: Tensor) -> Tensor:
         """1 where a cell is the level, ``(..., n_indicators)``."""

@@ -89,6 +89,16 @@ class Likelihood(Parameterized, ABC):
         """
         return None
 
+    def row_offset(
+        self, x: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
+    ) -> Tensor | None:
+        """What a row's observed cells add to each of its outputs, ``(..., n, 1)``; None: nothing.
+
+        How much was counted in all, say. p(x|z) is then given that. The other methods are handed
+        the sum, and outputs by themselves where no row is known.
+        """
+        return None
+
     def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
         """Starting values of what is learned beside the decoder, each ``(n_columns or 1, ...)``."""
         return {}

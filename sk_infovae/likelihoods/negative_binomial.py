@@ -16,6 +16,7 @@ from sk_infovae.likelihoods.numerics import (
     fill_missing,
     log_gamma_ratio,
     observed_sum,
+    where_positive,
 )
 from sk_infovae.likelihoods.poisson import Counts
 
@@ -35,19 +36,30 @@ class NegativeBinomial(Counts):
     second term tends to mu and the third to 0, which is Poisson. Training starts at the mean, and
     at the r that gives the variance; r starts between e^-5 and e^5. Expected counts are at most
     e^80 and draws 2^53 - 1.
+
+    Parameters
+    ----------
+    offset : {None, "total"}, default=None
+        "total" counts relative to a row's total, see `Poisson`.
     """
 
     def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
-        """Log-dispersion 0."""
-        return {"log_dispersion": torch.zeros(n_columns)}
+        """Log-dispersion 0, and what the offset needs."""
+        return {"log_dispersion": torch.zeros(n_columns), **super().init_parameters(n_columns)}
 
     def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
-        """By moments: r = mean^2 / (variance - mean)."""
-        outputs = super().init_from_data(x, mask).outputs
-        _, mean, variance = column_moments(x, mask)
+        """By moments: r = mean^2 / (variance - mean).
+
+        With an offset s_i those of x_i / s_i, whose variance has mean * E[1 / s] for the mean.
+        """
+        outputs, own = super().init_from_data(x, mask)
+        offset = self.row_offset(x, own, mask)
+        share = x.new_ones(1) if offset is None else (-offset).exp()
+        _, mean, variance = column_moments(x * share, mask)
         tiny = torch.finfo(x.dtype).tiny
-        log_r = 2 * outputs - (variance - mean).clamp(min=tiny).log()
-        return ConstantModel(outputs, {"log_dispersion": log_r.clamp(-START_LIMIT, START_LIMIT)})
+        log_r = 2 * outputs - (variance - mean * share.mean()).clamp(min=tiny).log()
+        own["log_dispersion"] = log_r.clamp(-START_LIMIT, START_LIMIT)
+        return ConstantModel(outputs, own)
 
     def log_dispersion(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """``log r``, between -20 and 20."""
@@ -59,7 +71,7 @@ class NegativeBinomial(Counts):
         """Log probability, see `Likelihood.log_prob`."""
         log_r = self.log_dispersion(parameters)
         x, r = fill_missing(x, mask, 0.0), log_r.exp()
-        of_x = log_gamma_ratio(x, r) - torch.lgamma(x + 1)
+        of_x = where_positive(lambda x, r: log_gamma_ratio(x, r) - torch.lgamma(x + 1), x, r)
         return observed_sum(x * outputs - (x + r) * softplus(outputs - log_r) + of_x, mask)
 
     def sample(self, outputs: Tensor, parameters: Mapping[str, Tensor], uniform: Tensor) -> Tensor:

@@ -72,6 +72,22 @@ def column_moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tens
     return n, mean, variance
 
 
+def where_positive(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, r: Tensor) -> Tensor:
+    """``function(x, r)`` for counts x, where it is 0 for x = 0: computed for the others only.
+
+    Most cells of a wide table of counts are 0. Where no place may depend on a value, as under
+    ``torch.func.vmap`` and in an exported graph, it is computed everywhere.
+    """
+    x, r = torch.broadcast_tensors(x, r)
+    try:
+        at = None if torch.compiler.is_compiling() else x.nonzero(as_tuple=True)
+    except RuntimeError:
+        at = None
+    if at is None:
+        return function(x, r)
+    return x.new_zeros(x.shape).index_put(at, function(x[at], r[at]))
+
+
 def log_gamma_ratio(x: Tensor, r: Tensor) -> Tensor:
     r"""How far a rising factorial is from a power: log Gamma(r + x) - log Gamma(r) - x log r.
 

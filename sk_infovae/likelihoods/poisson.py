@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 from scipy.special import pdtr
-from torch import Tensor
+from torch import Tensor, nn
 
 from sk_infovae.likelihoods.base import ConstantModel, Likelihood
 from sk_infovae.likelihoods.numerics import (
@@ -19,11 +19,39 @@ from sk_infovae.likelihoods.numerics import (
 
 
 class Counts(Likelihood):
-    """What families of counts share: their values, what the encoder sees, and the mean's start."""
+    """What families of counts share: values, what the encoder sees, the mean's start, offsets."""
 
     standardised = False
     scales_features: ClassVar[bool] = True
     fit_rule = score_rule = "be whole numbers of at least 0"
+
+    def __init__(self, offset: str | None = None):
+        self.offset = offset
+
+    def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
+        """The average row's log total: nothing of it is learned."""
+        if self.offset not in (None, "total"):
+            raise ValueError(
+                f"{type(self).__name__} needs offset=None or 'total' (a row's outputs are "
+                f"relative to its total count), got offset={self.offset!r}."
+            )
+        if self.offset is None:
+            return {}
+        return {"log_total": nn.Parameter(torch.zeros(1), requires_grad=False)}
+
+    def row_offset(
+        self, x: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
+    ) -> Tensor | None:
+        """``log t_i - log t``, with the row's mean observed count t_i and the average row's t.
+
+        Where all counts are 0, as if half a count had been seen; 0 where none was observed.
+        """
+        if self.offset is None:
+            return None
+        seen = torch.ones_like(x) if mask is None else mask
+        n = seen.sum(-1, keepdim=True)
+        total = (x * seen).sum(-1, keepdim=True).clamp(min=0.5) / n.clamp(min=1)
+        return torch.where(n > 0, total.log() - parameters["log_total"], 0.0)
 
     def n_outputs(self, n_columns: int) -> int:
         """One output a column: the logarithm of its mean."""
@@ -36,7 +64,12 @@ class Counts(Likelihood):
     def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
         """Log of the mean count; where all counts are 0, as if half a count had been seen."""
         n, mean, _ = column_moments(x, mask)
-        return ConstantModel(mean.maximum(0.5 / n.clamp(min=1)).log(), {})
+        outputs, own = mean.maximum(0.5 / n.clamp(min=1)).log(), {}
+        if self.offset is not None:
+            totals = self.row_offset(x, {"log_total": torch.zeros(1).to(x)}, mask)
+            assert totals is not None
+            own = {"log_total": totals.exp().mean().log()[None]}
+        return ConstantModel(outputs, own)
 
     def in_fit_domain(self, x: Tensor) -> Tensor:
         """0, 1, 2, ..."""
@@ -56,6 +89,15 @@ class Poisson(Counts):
 
     Outputs above 80 count as 80, so that float32 holds the rate; they have no gradient. Training
     starts at the log of the mean count. Draws are at most 2^53 - 1.
+
+    Parameters
+    ----------
+    offset : {None, "total"}, default=None
+        "total" adds to each output of a row the log of its total observed count, over the columns
+        that have this likelihood and relative to the average training row: the code then speaks of
+        shares, not of how much was counted (the offset of a log-linear model; the library size of
+        a cell). Scores are those of the counts given their total, and no match for scores without
+        an offset. Rows that come from codes alone have the average total.
     """
 
     def log_prob(

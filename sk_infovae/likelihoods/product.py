@@ -21,6 +21,18 @@ class Block(NamedTuple):
     parameters: Mapping[str, Tensor]
 
 
+def columns_of(likelihoods: Sequence[Likelihood]) -> list[tuple[Likelihood, list[int]]]:
+    """The different likelihoods in the order of their first columns, each with its columns."""
+    found: list[tuple[Likelihood, list[int]]] = []
+    for j, likelihood in enumerate(likelihoods):
+        same = next((columns for other, columns in found if other == likelihood), None)
+        if same is None:
+            found.append((likelihood, [j]))
+        else:
+            same.append(j)
+    return found
+
+
 class ColumnLikelihoods(nn.Module):
     """log p(x|z) = sum over blocks of columns, independent given z; missing cells drop out.
 
@@ -40,12 +52,9 @@ class ColumnLikelihoods(nn.Module):
         self._slices: list[slice] = []
         self._ndims: list[dict[str, int]] = []
         self.parameter_dicts = nn.ModuleList()
-        for likelihood in likelihoods:
-            if likelihood not in self._likelihoods:
-                self._likelihoods.append(likelihood)
         start = 0
-        for k, likelihood in enumerate(self._likelihoods):
-            columns = [j for j, other in enumerate(likelihoods) if other == likelihood]
+        for k, (likelihood, columns) in enumerate(columns_of(likelihoods)):
+            self._likelihoods.append(likelihood)
             stop = start + likelihood.n_outputs(len(columns))
             self._slices.append(slice(start, stop))
             self.register_buffer(f"columns_{k}", torch.tensor(columns), persistent=False)
@@ -139,10 +148,17 @@ class ColumnLikelihoods(nn.Module):
     def _parts(
         self, x: Tensor, outputs: Tensor, mask: Tensor | None
     ) -> Iterator[tuple[Block, Tensor, Tensor, Tensor | None]]:
-        """Every block with its share of the cells, the outputs and the mask."""
+        """Every block with its share of the cells, the outputs, offset included, and the mask."""
         for block in self.blocks():
             observed = None if mask is None else self._pick(mask, block)
-            yield block, self._pick(x, block), outputs[..., block.outputs], observed
+            cells, given = self._pick(x, block), outputs[..., block.outputs]
+            offset = block.likelihood.row_offset(cells, block.parameters, observed)
+            yield block, cells, given if offset is None else given + offset, observed
+
+    def with_offset(self, x: Tensor, outputs: Tensor, mask: Tensor | None) -> Tensor:
+        """The outputs, and what the rows ``x`` themselves add: see `Likelihood.row_offset`."""
+        parts = [given for _, _, given, _ in self._parts(x, outputs, mask)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     @property
     def inits_from_data(self) -> bool:

@@ -1,10 +1,12 @@
 """What holds for one family: SciPy's densities, limits, bounds and messages."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from likelihood_blocks import N_COLUMNS, draw, make_block, normal, over_likelihoods, uniform
-from scipy import stats
+from scipy import sparse, stats
 from torch.func import grad
 
 from sk_infovae._model.domain import check_values
@@ -19,7 +21,7 @@ from sk_infovae.likelihoods import (
     Poisson,
     StudentT,
 )
-from sk_infovae.likelihoods.numerics import log_gamma_ratio
+from sk_infovae.likelihoods.numerics import log_gamma_ratio, where_positive
 
 
 def one_column(likelihood, values, output, parameters):
@@ -473,3 +475,33 @@ def test_a_mask_may_differ_by_row_and_column():
         total = likelihood.log_prob(x, block.rows(N_COLUMNS), block.parameters, eye)
         alone = torch.cat([block.log_prob_of(j, x[j : j + 1, j]) for j in range(N_COLUMNS)])
         torch.testing.assert_close(total, alone)
+
+
+def test_what_is_computed_where_counts_are_positive_is_what_is_computed_everywhere():
+    """Values and gradients; also of parameters that have an axis more than the counts."""
+    x = torch.tensor([[0.0, 3.0, 0.0], [1.0, 0.0, 70.0]], dtype=torch.float64)
+    for shape in [(3,), (2, 1, 3)]:
+        r = (1 + torch.arange(1.0, 1 + math.prod(shape), dtype=torch.float64)).view(shape)
+        r.requires_grad_()
+        everywhere, some = log_gamma_ratio(x, r), where_positive(log_gamma_ratio, x, r)
+        assert everywhere.count_nonzero() < everywhere.numel()
+        torch.testing.assert_close(some, everywhere)
+        weights = normal(*everywhere.shape)
+        expected, found = (
+            torch.autograd.grad((weights * one).sum(), r)[0] for one in (everywhere, some)
+        )
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_first_column_that_breaks_its_rule_is_named_with_its_first_value():
+    """Of whichever family it is, in CSR as in an array."""
+    X = np.array([[0.0, 1.0, 0.5], [2.0, -1.0, 1.0], [0.0, -3.0, 2.0]])
+    likelihoods = [Poisson(), LogNormal(), Poisson()]
+    for table in (X, sparse.csr_matrix(X)):
+        with pytest.raises(ValueError, match=r"Column 1 has likelihood LogNormal.*got -1\."):
+            check_values(table, likelihoods, None)
+        with pytest.raises(ValueError, match=r"Column 2 has likelihood Poisson.*got 0\.5\."):
+            check_values(table[:1], likelihoods, None)
+    zero = sparse.csr_matrix([[1.0, 0.0]])  # not stored, and no positive number
+    with pytest.raises(ValueError, match=r"Column 1 .*got 0\."):
+        check_values(zero, [LogNormal()] * 2, None)

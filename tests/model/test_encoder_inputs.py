@@ -47,6 +47,16 @@ def test_every_input_by_the_book(rows):
     torch.testing.assert_close(seen[:, 7:], mask[:, HOLES].float())
 
 
+def test_families_that_take_turns_keep_their_columns():
+    """Each family is asked once for all its columns, which stand between those of others."""
+    likelihoods = [Poisson(), LogNormal(), Poisson(), Gaussian(), LogNormal(), Poisson()]
+    x = torch.arange(1.0, 25).view(4, 6)
+    inputs = EncoderInputs(likelihoods)
+    shown = inputs(x, None)
+    expected = [x[:, 3], *((likelihoods[j].features(x[:, j])) for j in (0, 1, 2, 4, 5))]
+    torch.testing.assert_close(shown, torch.stack(expected, 1))
+
+
 def test_a_missing_cell_shows_nothing(rows):
     """Whatever stands in it, and also in a column that had no holes in fit."""
     x, mask = rows

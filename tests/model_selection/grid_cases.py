@@ -101,6 +101,7 @@ def likelihoods_of(names):
         Gaussian(shared=True, floor=1e-2),
         Gaussian(scale="optimal"),
         {size: "student_t"},
+        {rooms: Poisson(offset="total"), rate: Poisson(offset="total")},
         {rooms: "poisson"},
         {rate: "poisson"},
         {rooms: "negative_binomial", rate: "lognormal"},
