@@ -162,3 +162,14 @@ def test_refuses_another_offset(family, table):
     vae = InfoVAETransformer(2, likelihood=family(offset="rows"))
     with pytest.raises(ValueError, match=r"offset=None or 'total' .* got offset='rows'"):
         vae.fit(table[0][:50])
+
+
+def test_poisson_starts_at_the_optimum():
+    """The mean counts, each row at its own total, exactly: the gradient there is 0."""
+    x = torch.tensor(counts()[0])
+    family = Poisson(offset="total")
+    outputs, parameters = family.init_from_data(x, None)
+    outputs.requires_grad_()
+    given = outputs + family.row_offset(x, parameters, None)
+    (slope,) = torch.autograd.grad(family.log_prob(x, given, parameters, None).mean(), outputs)
+    assert slope.abs().max() < 1e-12

@@ -85,8 +85,14 @@ def train_part(part: Part, tell: Callable[[int, int], None] | None = None) -> li
 
 
 def is_cluster() -> bool:
-    """Whether joblib works over a cluster (dask, ray, ...), and not by its own backends."""
-    return type(get_active_backend()[0]).__module__ != "joblib._parallel_backends"
+    """Whether stacks can be sent to a cluster that joblib works over, dask's say.
+
+    Not to a backend with a pool of workers, as ray's: scikit-learn's own tasks have it already, and
+    there is none for two.
+    """
+    backend = get_active_backend()[0]
+    own = type(backend).__module__ == "joblib._parallel_backends"
+    return not own and not hasattr(backend, "_pool")
 
 
 class CandidateTrainer:

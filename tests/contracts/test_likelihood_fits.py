@@ -36,6 +36,10 @@ START = {
     if one.init_from_data(torch.ones(2, N_COLUMNS), None) is not None
 }
 over_starts = over(START)
+# With an offset a column's start depends on the other cells of its rows: see test_row_offsets.py.
+over_starts_by_column = over(
+    {name: one for name, one in START.items() if getattr(one, "offset", None) is None}
+)
 over_levels = over({name: one for name, one in INSTANCES.items() if one.has_levels})
 N = 500
 
@@ -201,7 +205,7 @@ def test_start_has_the_form_of_what_is_learned(likelihood):
         assert not value.requires_grad
 
 
-@over_starts
+@over_starts_by_column
 def test_start_is_about_the_optimum(likelihood):
     """In nats a row; the moments of a negative binomial say less than its likelihood."""
     x = rows_of(likelihood, 3000)
@@ -212,7 +216,7 @@ def test_start_is_about_the_optimum(likelihood):
     assert -1e-9 < lacking < tolerance
 
 
-@over_starts
+@over_starts_by_column
 def test_start_is_that_of_the_observed_cells(likelihood):
     x = rows_of(likelihood)
     mask = (uniform(N, N_COLUMNS, seed=8) < 0.5).double()
