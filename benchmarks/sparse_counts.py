@@ -3,13 +3,13 @@
     python benchmarks/sparse_counts.py                    # 5,000 x 20,000, simulated: an epoch
     python benchmarks/sparse_counts.py --cells            # 700 real cells: labels and densities
 
-Needs ``pip install scvi-tools`` for the second (its scanpy brings the cells), and for scVI's rows of
-the first, which are left out without it. The cells are 700 x 765 counts of "pbmc68k_reduced" with
-ten labels of cell types, from logarithms of normalised counts: a cell's smallest is one count. Five
-folds; 10 components everywhere; scVI as it comes, with "zinb" and with "nb".
+Needs ``pip install scvi-tools`` for the second (its scanpy brings the cells), and for scVI's rows
+of the first, which are left out without it. The cells are 700 x 765 counts of "pbmc68k_reduced"
+with ten labels of cell types, from logarithms of normalised counts: a cell's smallest is one count.
+Five folds; 10 components everywhere; scVI as it comes, with "zinb" and with "nb".
 
-nats: mean log p(x | its total) of held-out cells, of both by importance sampling. 5-NN and logistic:
-accuracy of the cell type from the held-out code.
+nats: mean log p(x | its total) of held-out cells, of both by importance sampling. 5-NN and
+logistic: accuracy of the cell type from the held-out code.
 """
 
 import argparse
@@ -85,7 +85,9 @@ def has_scvi():
 def print_seconds(n_rows, n_columns, repeats):
     """Seconds an epoch as the difference of fits of one and of three, interleaved."""
     X = simulated(n_rows, n_columns)
-    print(f"{n_rows} x {n_columns}, {X.nnz / np.prod(X.shape):.1%} positive, {X.data.nbytes >> 20} MB")
+    print(
+        f"{n_rows} x {n_columns}, {X.nnz / np.prod(X.shape):.1%} positive, {X.data.nbytes >> 20} MB"
+    )
     fits = {
         "ours": lambda n: ours("total", max_epochs=n, early_stopping=False).fit(X),
     }

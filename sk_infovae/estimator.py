@@ -23,6 +23,7 @@ from sk_infovae._base.compat import (
     _fit_context,
     with_callbacks,
 )
+from sk_infovae._base.links import Documented
 from sk_infovae._base.seeds import draw_seed
 from sk_infovae._base.threads import mind_a_fork
 from sk_infovae._base.warn import warn_user
@@ -48,6 +49,7 @@ NO_SHARE_OF_VARIANCE = (
 
 
 class InfoVAETransformer(
+    Documented,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

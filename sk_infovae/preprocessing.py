@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sk_infovae._base.compat import StrOptions, _check_feature_names_in, _fit_context
+from sk_infovae._base.links import Documented
 from sk_infovae._base.warn import warn_user
 from sk_infovae._model.layout import ColumnSpec, read_schema
 from sk_infovae._table.features import Indicators, Scaled
@@ -21,7 +22,7 @@ from sk_infovae._table.texts import left_out_message
 __all__ = ["TabularPreprocessor"]
 
 
-class TabularPreprocessor(TransformerMixin, BaseEstimator):
+class TabularPreprocessor(Documented, TransformerMixin, BaseEstimator):
     """Turn a table of mixed columns into numbers, and numbers back into such a table.
 
     `InfoVAETransformer` reads and writes its tables by the same rules; on its own this stands

@@ -29,6 +29,7 @@ PRIVATE_APIS = {
     "model_selection.search",
     "sklearn.base:BaseEstimator._validate_params": "model_selection.search "
     "model_selection.candidates",
+    "sklearn.base:BaseEstimator._get_doc_link": "_base.links",
     "sklearn.base:ClassNamePrefixFeaturesOutMixin._n_features_out": "estimator preprocessing",
     "sklearn.callback:CallbackSupportMixin._init_callback_context": "estimator",
     "sklearn.callback:CallbackSupportMixin._skl_callbacks": "model_selection.candidates "

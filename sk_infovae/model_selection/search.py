@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.utils import indexable
 
 from sk_infovae._base.checkpoints import Checkpoints
+from sk_infovae._base.links import Documented
 from sk_infovae._base.warn import warn_user
 from sk_infovae._model.shares import refuse_memory
 from sk_infovae._table.texts import left_out_message
@@ -20,7 +21,7 @@ from sk_infovae.exceptions import PosteriorCollapseWarning
 from sk_infovae.model_selection.candidates import CandidateTrainer, find_vae
 
 
-class _TrainedTogether:
+class _TrainedTogether(Documented):
     """Overrides of a search class: everything but the training is scikit-learn's own.
 
     Before candidates are evaluated, those that can share a stack are trained, and laid out by what

@@ -24,9 +24,7 @@ N_ROWS = 24
 FAR = 1e6
 
 REAL, COUNTED, OF_LEVELS = "real", "counted", "levels"
-FAMILIES = {
-    "gaussian": REAL,
-    "student_t": REAL,
+FAMILIES = {name: REAL for name, family in LIKELIHOODS.items() if family().standardised} | {
     "lognormal": REAL,
     "bernoulli": COUNTED,
     "poisson": COUNTED,
