@@ -65,9 +65,13 @@ def some_rows(X: TableLike, most: int, seed: int) -> Any:
 def cells_and_decoded(
     vae: InfoVAETransformer, X: TableLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """X and its reconstruction, numbers in the units of X, NaN where X has no cell."""
-    decoded = vae.inverse_transform(vae.posterior(X)[0])
-    cells, decoded = (read_table(vae, vae._layout, table) for table in (X, decoded))
+    """X and its reconstruction, numbers in the units of X, NaN where X has no cell.
+
+    Counts relative to their row's total come back at that total.
+    """
+    mean, layout = vae.posterior(X)[0], vae._layout
+    cells = read_table(vae, layout, X)
+    decoded = read_table(vae, layout, layout.schema.decode(vae._model().expect(mean, cells), None))
     cells = cells.toarray() if sparse.issparse(cells) else cells
     return cells.astype(np.float64), decoded.astype(np.float64)
 

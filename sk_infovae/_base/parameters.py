@@ -45,6 +45,9 @@ class Parameterized:
         return f"{type(self).__name__}({arguments})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        if not isinstance(other, Parameterized) or type(self) is not type(other):
+            return False
+        # One that was pickled before a parameter came lacks it, and has its default.
+        return vars(self) == vars(other) or self.get_params() == other.get_params()
 
     __hash__ = None  # type: ignore[assignment]

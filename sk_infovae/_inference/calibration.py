@@ -113,7 +113,11 @@ class SquaredErrors:
     def __init__(
         self, module: VAE, likelihood: ColumnLikelihoods, cells: Cells, far: float = math.inf
     ):
-        self.decoder, self.likelihood, near = module.decoder, likelihood, cells.x.abs() < far
+        self.decoder, self.likelihood = module.decoder, likelihood
+        near = cells.x.abs() < far
+        for block in likelihood.blocks():
+            if not block.likelihood.standardised:  # a large count is no far one
+                near[:, block.columns] = True
         self.seen = near.double() * (1.0 if cells.mask is None else cells.mask)
         x = torch.where(near, cells.x, 0.0)
         self.x, self.mask = x.double(), None if self.seen.all() else self.seen

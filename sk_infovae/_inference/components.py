@@ -67,13 +67,13 @@ def measure_components(module: VAE, cells: Cells) -> Components:
     d, width = mean.shape[1], sum(part.shape[-1] for part in expect(module, mean[:1]))
     cells, mean = thinned(cells, mean, MOST_CELLS // width)
     deviation = (mean.var(0, correction=0) + log_variance.exp().mean(0)).sqrt()
-    codes = thinned(cells, mean, min(MOVED_ROWS, MOST_CELLS // (2 * d * width)))[1]
+    own, codes = thinned(cells, mean, min(MOVED_ROWS, MOST_CELLS // (2 * d * width)))
     half = torch.diag(0.5 * deviation)
     moved = torch.stack([codes + sign * step for step in half for sign in (1, -1)])
-    spreads = Spreads(module, cells, expect(module, mean))
+    spreads = Spreads(module, cells, expect(module, mean, cells))
     n_columns = module.likelihood.n_columns
     carried, loadings = torch.zeros(d).double(), torch.zeros(n_columns, d).double()
-    for block, values in zip(module.likelihood.blocks(), expect(module, moved), strict=True):
+    for block, values in zip(module.likelihood.blocks(), expect(module, moved, own), strict=True):
         up, down = values.double().view(d, 2, len(codes), len(block.columns), -1).unbind(1)
         change, per_unit = up - down, spreads.per_unit[block.columns]
         signed = change.mean(1)
@@ -84,9 +84,12 @@ def measure_components(module: VAE, cells: Cells) -> Components:
     return Components(spreads.r2 * carried / (total if total > 0 else 1.0), loadings)
 
 
-def expect(module: VAE, z: Tensor) -> Sequence[Tensor]:
-    """E[x|z], and for levels the probability of each, by block."""
-    return module.likelihood.mean(module.decode(z))
+def expect(module: VAE, z: Tensor, rows: Cells | None = None) -> Sequence[Tensor]:
+    """E[x|z], and for levels the probability of each, by block; of rows with what they add."""
+    outputs = module.decode(z)
+    if rows is not None:
+        outputs = module.likelihood.with_offset(rows.x, outputs, rows.mask)
+    return module.likelihood.mean(outputs)
 
 
 def thinned(cells: Cells, mean: Tensor, most: int) -> tuple[Cells, Tensor]:

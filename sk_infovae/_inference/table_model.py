@@ -55,10 +55,18 @@ class TableModel:
             std[rows] = torch.exp(0.5 * q.log_variance.clamp(*LOG_VARIANCES)).cpu().numpy()
         return mean, std
 
-    def expect(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
-        """E[x|z] in units of X."""
+    def expect(self, Z: NDArray[np.float32], X: CellTable | None = None) -> NDArray[np.float64]:
+        """E[x|z] in units of X; for rows of X, where they are given, with what these add."""
         likelihood = self.module.likelihood
-        return self._decode(Z, lambda outputs, _: likelihood.mode(likelihood.mean(outputs)))
+
+        def read(outputs: Tensor, rows: slice) -> Tensor:
+            if X is not None:
+                x, mask = self.layout.standardizer.encode(X[rows], np.float32)
+                seen = None if mask is None else torch.from_numpy(mask).to(outputs)
+                outputs = likelihood.with_offset(torch.from_numpy(x).to(outputs), outputs, seen)
+            return likelihood.mode(likelihood.mean(outputs))
+
+        return self._decode(Z, read)
 
     def sample(self, n_samples: int, seed: int) -> NDArray[np.float64]:
         """Rows drawn from the model in units of X, within the range seen in fit."""

@@ -33,7 +33,8 @@ def broken_rules(
         if rule is None:
             continue
         allowed = likelihood.in_support if scored else likelihood.in_fit_domain
-        for rows in row_blocks(X.shape[0], len(columns)):
+        width = X.shape[1] if sparse.issparse(X) else len(columns)
+        for rows in row_blocks(X.shape[0], width):
             block = X[rows] if len(columns) == X.shape[1] else X[rows][:, columns]
             cells = torch.tensor(block.toarray() if sparse.issparse(block) else block)
             bad = ~(allowed(cells) | cells.isnan())

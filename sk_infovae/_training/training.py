@@ -16,8 +16,8 @@ from sk_infovae._training.net import InfoVAENet
 from sk_infovae._training.plan import TrainingPlan
 from sk_infovae._training.rows import DiskRows, Rows, hold_out
 
-START_ROWS = 100_000
-"""Rows, evenly spaced, on which the best constant model is measured."""
+START_ROWS, START_CELLS = 100_000, 2**26
+"""Rows, evenly spaced, on which the best constant model is measured; and their cells at most."""
 
 PCA_CELLS, PCA_ROWS = 2**21, (64, 20_000)
 """PCA is taken of so many inputs and outputs; the least and the most rows."""
@@ -147,7 +147,8 @@ def build_module(layout: TableLayout, rows: Rows) -> VAE:
     outputs = torch.zeros(module.likelihood.n_outputs)
     if module.is_measured:
         with torch.no_grad():
-            outputs = module.init_from_data(*rows.spread(START_ROWS))
+            most = max(PCA_ROWS[0], START_CELLS // module.likelihood.n_columns)
+            outputs = module.init_from_data(*rows.spread(min(START_ROWS, most)))
     n_rows = PCA_CELLS // (module.inputs.width + module.likelihood.n_outputs)
     some = rows.spread(max(PCA_ROWS[0], min(PCA_ROWS[1], n_rows)))
     start_from_pca(module, layout.architecture.n_components, some, outputs)

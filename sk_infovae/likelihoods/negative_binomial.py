@@ -48,17 +48,20 @@ class NegativeBinomial(Counts):
         return {"log_dispersion": torch.zeros(n_columns), **super().init_parameters(n_columns)}
 
     def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
-        """By moments: r = mean^2 / (variance - mean).
+        """By moments: 1 / r = sum_i [(x_i - mu_i)^2 - mu_i] / sum_i mu_i^2.
 
-        With an offset s_i those of x_i / s_i, whose variance has mean * E[1 / s] for the mean.
+        All mu_i are the mean, but for what an offset adds to its logarithm.
         """
         outputs, own = super().init_from_data(x, mask)
         offset = self.row_offset(x, own, mask)
-        share = x.new_ones(1) if offset is None else (-offset).exp()
-        _, mean, variance = column_moments(x * share, mask)
-        tiny = torch.finfo(x.dtype).tiny
-        log_r = 2 * outputs - (variance - mean * share.mean()).clamp(min=tiny).log()
-        own["log_dispersion"] = log_r.clamp(-START_LIMIT, START_LIMIT)
+        _, mean, variance = column_moments(x, mask)
+        excess, squares = variance - mean, 2 * outputs
+        if offset is not None:
+            mu, seen = (outputs + offset).exp(), torch.ones_like(x) if mask is None else mask
+            excess = (((x - mu).square() - mu) * seen).sum(0)
+            squares = (mu.square() * seen).sum(0).log()
+        log_r = squares - excess.clamp(min=torch.finfo(x.dtype).tiny).log()
+        own["log_dispersion"] = log_r.clamp(-START_LIMIT, START_LIMIT).nan_to_num()
         return ConstantModel(outputs, own)
 
     def log_dispersion(self, parameters: Mapping[str, Tensor]) -> Tensor:

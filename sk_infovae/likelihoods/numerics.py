@@ -85,7 +85,8 @@ def where_positive(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, r: T
         at = None
     if at is None:
         return function(x, r)
-    return x.new_zeros(x.shape).index_put(at, function(x[at], r[at]))
+    values = function(x[at], r[at])
+    return values.new_zeros(x.shape).index_put(at, values)
 
 
 def log_gamma_ratio(x: Tensor, r: Tensor) -> Tensor:

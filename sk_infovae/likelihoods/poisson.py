@@ -25,11 +25,13 @@ class Counts(Likelihood):
     scales_features: ClassVar[bool] = True
     fit_rule = score_rule = "be whole numbers of at least 0"
 
+    offset: str | None = None  # also of what was pickled before there was one
+
     def __init__(self, offset: str | None = None):
         self.offset = offset
 
     def init_parameters(self, n_columns: int) -> dict[str, Tensor]:
-        """The average row's log total: nothing of it is learned."""
+        """Log of the mean counts, which nothing is learned of."""
         if self.offset not in (None, "total"):
             raise ValueError(
                 f"{type(self).__name__} needs offset=None or 'total' (a row's outputs are "
@@ -37,21 +39,24 @@ class Counts(Likelihood):
             )
         if self.offset is None:
             return {}
-        return {"log_total": nn.Parameter(torch.zeros(1), requires_grad=False)}
+        return {"log_mean": nn.Parameter(torch.zeros(n_columns), requires_grad=False)}
 
     def row_offset(
         self, x: Tensor, parameters: Mapping[str, Tensor], mask: Tensor | None
     ) -> Tensor | None:
-        """``log t_i - log t``, with the row's mean observed count t_i and the average row's t.
+        """``log sum_j x_j - log sum_j m_j`` over the observed cells, with the columns' means m.
 
         Where all counts are 0, as if half a count had been seen; 0 where none was observed.
         """
         if self.offset is None:
             return None
-        seen = torch.ones_like(x) if mask is None else mask
-        n = seen.sum(-1, keepdim=True)
-        total = (x * seen).sum(-1, keepdim=True).clamp(min=0.5) / n.clamp(min=1)
-        return torch.where(n > 0, total.log() - parameters["log_total"], 0.0)
+        means = parameters["log_mean"].exp()
+        if mask is None:
+            total, expected = x.sum(-1, keepdim=True), means.sum(-1, keepdim=True)
+            return total.clamp(min=0.5).log() - expected.log()
+        total = (x * mask).sum(-1, keepdim=True).clamp(min=0.5)
+        expected = (means * mask).sum(-1, keepdim=True)
+        return torch.where(expected > 0, total.log() - expected.log(), 0.0)
 
     def n_outputs(self, n_columns: int) -> int:
         """One output a column: the logarithm of its mean."""
@@ -64,12 +69,8 @@ class Counts(Likelihood):
     def init_from_data(self, x: Tensor, mask: Tensor | None) -> ConstantModel:
         """Log of the mean count; where all counts are 0, as if half a count had been seen."""
         n, mean, _ = column_moments(x, mask)
-        outputs, own = mean.maximum(0.5 / n.clamp(min=1)).log(), {}
-        if self.offset is not None:
-            totals = self.row_offset(x, {"log_total": torch.zeros(1).to(x)}, mask)
-            assert totals is not None
-            own = {"log_total": totals.exp().mean().log()[None]}
-        return ConstantModel(outputs, own)
+        outputs = mean.maximum(0.5 / n.clamp(min=1)).log()
+        return ConstantModel(outputs, {} if self.offset is None else {"log_mean": outputs.clone()})
 
     def in_fit_domain(self, x: Tensor) -> Tensor:
         """0, 1, 2, ..."""
@@ -94,10 +95,10 @@ class Poisson(Counts):
     ----------
     offset : {None, "total"}, default=None
         "total" adds to each output of a row the log of its total observed count, over the columns
-        that have this likelihood and relative to the average training row: the code then speaks of
-        shares, not of how much was counted (the offset of a log-linear model; the library size of
-        a cell). Scores are those of the counts given their total, and no match for scores without
-        an offset. Rows that come from codes alone have the average total.
+        that have this likelihood (two at least) and relative to what they count on average: the
+        code then speaks of shares, not of how much was counted (the offset of a log-linear model;
+        the library size of a cell). Scores take the total for given, as an exposure, and are no
+        match for scores without an offset. Rows that come from codes alone have the average total.
     """
 
     def log_prob(

@@ -87,12 +87,10 @@ def train_part(part: Part, tell: Callable[[int, int], None] | None = None) -> li
 def is_cluster() -> bool:
     """Whether stacks can be sent to a cluster that joblib works over, dask's say.
 
-    Not to a backend with a pool of workers, as ray's: scikit-learn's own tasks have it already, and
-    there is none for two.
+    Not to ray's: its backend keeps one pool of workers, which scikit-learn's own tasks have.
     """
-    backend = get_active_backend()[0]
-    own = type(backend).__module__ == "joblib._parallel_backends"
-    return not own and not hasattr(backend, "_pool")
+    module = type(get_active_backend()[0]).__module__
+    return module != "joblib._parallel_backends" and not module.startswith("ray.")
 
 
 class CandidateTrainer:
